@@ -1,0 +1,150 @@
+//! Who an event is from and where it goes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, ChannelName, InvalidName, ModName};
+
+/// Where an event goes.
+///
+/// Written `agent:bob`, `channel:general`, `agent:broadcast` (everyone), `system:system`, `mod:name`. The short
+/// forms `bob`, `#general`, `broadcast` and `all` are read as well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Address {
+    /// One agent.
+    Agent(AgentId),
+    /// Every member of a channel.
+    Channel(ChannelName),
+    /// Every agent of the workspace.
+    Everyone,
+    /// The workspace itself; nobody else sees it.
+    System,
+    /// An extension of the workspace.
+    Mod(ModName),
+}
+
+impl FromStr for Address {
+    type Err = InvalidName;
+
+    fn from_str(input: &str) -> Result<Self, InvalidName> {
+        if let Some(name) = input.strip_prefix('#') {
+            return Ok(Self::Channel(name.parse()?));
+        }
+        match input.split_once(':') {
+            _ if input == "broadcast" || input == "all" => Ok(Self::Everyone),
+            _ if input == "system" || input == "mod" => Ok(Self::System),
+            Some(("agent", "broadcast" | "all")) => Ok(Self::Everyone),
+            Some(("agent", id)) => Ok(Self::Agent(id.parse()?)),
+            Some(("channel", name)) => Ok(Self::Channel(ChannelName::from_written(name)?)),
+            Some(("system", _)) => Ok(Self::System),
+            Some(("mod", name)) => Ok(Self::Mod(name.parse()?)),
+            Some(("group" | "unknown", _)) => {
+                Err(InvalidName::new("address", input, "this role cannot be written to"))
+            }
+            _ => Ok(Self::Agent(input.parse()?)),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(id) => write!(formatter, "agent:{id}"),
+            Self::Channel(name) => write!(formatter, "channel:{name}"),
+            Self::Everyone => formatter.write_str("agent:broadcast"),
+            Self::System => formatter.write_str("system:system"),
+            Self::Mod(name) => write!(formatter, "mod:{name}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = InvalidName;
+
+    fn try_from(input: String) -> Result<Self, InvalidName> {
+        input.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+/// Who made an event: an agent, or the workspace itself. Written as the bare agent id, or `system`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// An agent, as it authenticated.
+    Agent(AgentId),
+    /// The workspace.
+    System,
+}
+
+impl Source {
+    /// The source as it is written on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Agent(id) => id.as_str(),
+            Self::System => "system",
+        }
+    }
+
+    /// The agent, unless the workspace itself is the source.
+    pub fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Agent(id) => Some(id),
+            Self::System => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = InvalidName;
+
+    fn try_from(input: String) -> Result<Self, InvalidName> {
+        if input == "system" { Ok(Self::System) } else { Ok(Self::Agent(input.parse()?)) }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, written: &str) {
+        assert_eq!(input.parse::<Address>().unwrap().to_string(), written, "{input}");
+    }
+
+    #[test]
+    fn every_documented_form_is_read() {
+        check("agent:bob", "agent:bob");
+        check("bob", "agent:bob");
+        check("human:ana", "agent:human:ana");
+        check("#general", "channel:general");
+        check("channel:general", "channel:general");
+        check("channel:#general", "channel:general");
+        check("agent:broadcast", "agent:broadcast");
+        check("broadcast", "agent:broadcast");
+        check("system:system", "system:system");
+        check("mod:openagents.mods.workspace.forum", "mod:openagents.mods.workspace.forum");
+        for invalid in ["", "agent:", "channel:", "agent", "group:admins", "agent:agent:bob"] {
+            assert!(invalid.parse::<Address>().is_err(), "{invalid:?}");
+        }
+    }
+}

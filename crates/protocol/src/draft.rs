@@ -1,0 +1,349 @@
+//! An event as a client wants it, with every string parsed.
+
+use crate::json::RawObject;
+use crate::record::{Body, Digest};
+use crate::{
+    Address, AgentId, ChannelName, ErrorBody, ErrorCode, Event, EventId, EventName, InvalidName, Json, Visibility,
+};
+
+/// An event that is well-formed; whether it is allowed is decided by the workspace.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Chosen by the author, or made here.
+    pub event_id: EventId,
+    /// What is to happen.
+    pub intent: Intent,
+    /// Name under which it is delivered.
+    pub name: EventName,
+    /// What is stored and passed through.
+    pub body: Body,
+    /// Digest of name, destination and body.
+    pub digest: Digest,
+    /// The event it answers.
+    pub response_to: Option<EventId>,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// The agents that may see it where `visibility` is restricted.
+    pub allowed_agents: Option<Vec<AgentId>>,
+    /// Whether the sender waits for an answer.
+    pub requires_response: bool,
+    /// Free name of a thread.
+    pub thread_name: Option<String>,
+    /// The extension it concerns.
+    pub relevant_mod: Option<String>,
+    /// Not stored, and dropped for readers that lag.
+    pub ephemeral: bool,
+}
+
+/// What a client wants to happen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Intent {
+    /// A message in a channel or to an agent.
+    Message {
+        /// Where it goes.
+        target: MessageTarget,
+        /// The message it replies to.
+        reply_to: Option<EventId>,
+        /// Words after `@` that may be agents, and the agent named by the sender.
+        mentioned: Vec<AgentId>,
+    },
+    /// Any other event, as it stands.
+    Event {
+        /// Where it goes.
+        destination: Address,
+    },
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageTarget {
+    /// A channel.
+    Channel(ChannelName),
+    /// One agent.
+    Agent(AgentId),
+}
+
+impl Intent {
+    /// Where the event goes.
+    pub fn destination(&self) -> Address {
+        match self {
+            Self::Message { target: MessageTarget::Channel(channel), .. } => Address::Channel(channel.clone()),
+            Self::Message { target: MessageTarget::Agent(agent), .. } => Address::Agent(agent.clone()),
+            Self::Event { destination } => destination.clone(),
+        }
+    }
+}
+
+/// Keys of a message payload that the workspace sets itself.
+const SET_BY_WORKSPACE: [&str; 8] =
+    ["channel", "sender_id", "message_id", "reply_to_id", "parent_id", "text", "erased", "target_id"];
+
+/// Longest free text beside the payload (`thread_name`, `relevant_mod`), in bytes.
+const MAX_LABEL: usize = 256;
+
+/// Most agents named in one event.
+const MAX_NAMED: usize = 100;
+
+impl Draft {
+    /// Parses what a client wrote.
+    ///
+    /// Messages are known by their names: `channel.message.posted` and `channel.message.replied` to a channel,
+    /// `direct.message.received` and `direct.message.sent` to an agent. Their `content` is an object; plain text
+    /// becomes `{"text": …}`. Every other name is the sender's own, except the ones the workspace itself makes.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and the rule it breaks.
+    pub fn parse(event: Event) -> Result<Self, ErrorBody> {
+        let name: EventName = parse("event_name", &event.event_name)?;
+        let event_id = match event.event_id.as_str() {
+            "" => EventId::new(),
+            written => parse("event_id", written)?,
+        };
+        let Some(destination) = &event.destination_id else {
+            return Err(ErrorBody::field(
+                ErrorCode::InvalidDestination,
+                "destination_id",
+                "it is missing: name an agent (`agent:bob`), a channel (`channel:general`) or everyone (`agent:broadcast`)",
+            ));
+        };
+        let destination: Address = parse("destination_id", destination)?;
+        event.payload.check().map_err(|error| ErrorBody::json("payload", &error))?;
+        require_object("payload", &event.payload)?;
+        if let Some(metadata) = &event.metadata {
+            metadata.check().map_err(|error| ErrorBody::json("metadata", &error))?;
+            require_object("metadata", metadata)?;
+        }
+        label("thread_name", event.thread_name.as_deref())?;
+        label("relevant_mod", event.relevant_mod.as_deref())?;
+        let reply_to = event.reply_to_id.as_deref().map(|id| parse("reply_to_id", id)).transpose()?;
+        let response_to = event.response_to.as_deref().map(|id| parse("response_to", id)).transpose()?;
+
+        let (name, intent, payload) = understand(name, destination, event.payload, reply_to)?;
+        let body = Body { payload, metadata: event.metadata, text_representation: event.text_representation };
+        if event.ephemeral && matches!(intent, Intent::Message { .. }) {
+            return Err(ErrorBody::field(ErrorCode::InvalidField, "ephemeral", "a message is always stored"));
+        }
+        Ok(Self {
+            digest: Digest::of(&name, &intent.destination(), &body),
+            event_id,
+            intent,
+            name,
+            body,
+            response_to,
+            visibility: event.visibility,
+            allowed_agents: event.allowed_agents.map(|agents| named("allowed_agents", &agents)).transpose()?,
+            requires_response: event.requires_response,
+            thread_name: event.thread_name,
+            relevant_mod: event.relevant_mod,
+            ephemeral: event.ephemeral,
+        })
+    }
+}
+
+fn understand(
+    name: EventName,
+    destination: Address,
+    payload: Json,
+    reply_to: Option<EventId>,
+) -> Result<(EventName, Intent, Json), ErrorBody> {
+    let wrong = |message: &str| Err(ErrorBody::field(ErrorCode::InvalidDestination, "destination_id", message));
+    let target = match (name.as_str(), destination) {
+        ("channel.message.posted" | "channel.message.replied", Address::Channel(channel)) => {
+            MessageTarget::Channel(channel)
+        }
+        ("direct.message.received" | "direct.message.sent", Address::Agent(agent)) => MessageTarget::Agent(agent),
+        ("channel.message.posted" | "channel.message.replied", _) => {
+            return wrong("a channel message goes to a channel, such as `channel:general`");
+        }
+        ("direct.message.received" | "direct.message.sent", _) => {
+            return wrong("a direct message goes to an agent, such as `agent:bob`");
+        }
+        (_, Address::System) => return wrong("the workspace itself takes no events"),
+        (_, Address::Mod(extension)) => return wrong(&format!("there is no extension {extension:?} here")),
+        (other, destination) if is_reserved(other) => {
+            let _ = destination;
+            let message = format!("events named {other:?} are made by the workspace only");
+            return Err(ErrorBody::field(ErrorCode::ReservedEventName, "event_name", message));
+        }
+        (_, destination) => return Ok((name, Intent::Event { destination }, payload)),
+    };
+
+    let entries = RawObject::parse(payload.as_str()).map_err(|error| ErrorBody::json("payload", &error))?;
+    let reply_to = match (reply_to, entries.get("reply_to_id").or_else(|| entries.get("parent_id"))) {
+        (None, Some(raw)) if raw.get() != "null" => {
+            let id: String = serde_json::from_str(raw.get()).map_err(|_| {
+                ErrorBody::field(ErrorCode::InvalidField, "payload.reply_to_id", "it is not a string")
+            })?;
+            Some(parse("payload.reply_to_id", &id)?)
+        }
+        (given, _) => given,
+    };
+    if name == "channel.message.replied" && reply_to.is_none() {
+        return Err(ErrorBody::field(ErrorCode::InvalidField, "reply_to_id", "a reply names the message it replies to"));
+    }
+    let content = content(&entries)?;
+    let mut mentioned = match content_text(&content) {
+        Some(text) => mentions(&text),
+        None => Vec::new(),
+    };
+    if let Some(named) = entries.get("mentioned_agent_id").filter(|raw| raw.get() != "null") {
+        let id: String = serde_json::from_str(named.get()).map_err(|_| {
+            ErrorBody::field(ErrorCode::InvalidField, "payload.mentioned_agent_id", "it is not a string")
+        })?;
+        let named = AgentId::from_written(&id).map_err(|error| ErrorBody::name("payload.mentioned_agent_id", &error))?;
+        if !mentioned.contains(&named) {
+            mentioned.push(named);
+        }
+    }
+    let name = EventName::constant(match (&target, &reply_to) {
+        (MessageTarget::Agent(_), _) => "direct.message.received",
+        (MessageTarget::Channel(_), None) => "channel.message.posted",
+        (MessageTarget::Channel(_), Some(_)) => "channel.message.replied",
+    });
+    let payload = message_payload(&entries, &content);
+    Ok((name, Intent::Message { target, reply_to, mentioned }, payload))
+}
+
+/// Names that only the workspace gives out.
+fn is_reserved(name: &str) -> bool {
+    let own = ["system.", "channel.", "direct.", "workspace."].iter().any(|prefix| name.starts_with(prefix));
+    own || (name.starts_with("agent.") && name != "agent.message")
+}
+
+fn content(entries: &RawObject<'_>) -> Result<Json, ErrorBody> {
+    let Some(raw) = entries.get("content").or_else(|| entries.get("text")) else {
+        let message = "a message has content: an object such as {\"text\": \"hello\"}, or plain text";
+        return Err(ErrorBody::field(ErrorCode::InvalidField, "payload.content", message));
+    };
+    match raw.get().as_bytes().first() {
+        Some(b'{') => Ok(Json::from_raw(raw.to_owned())),
+        Some(b'"') => {
+            let object = format!("{{\"text\":{}}}", raw.get());
+            object.parse().map_err(|error| ErrorBody::json("payload.content", &error))
+        }
+        _ => Err(ErrorBody::field(ErrorCode::InvalidField, "payload.content", "it is neither an object nor text")),
+    }
+}
+
+fn content_text(content: &Json) -> Option<String> {
+    if !content.as_str().contains('@') && !content.as_str().contains("\\u") {
+        return None;
+    }
+    content.get("text").and_then(serde_json::Value::as_str).map(str::to_owned)
+}
+
+fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
+    let written = entries.0.iter().filter(|(key, _)| key != "content" && !SET_BY_WORKSPACE.contains(&key.as_str()));
+    let all = std::iter::once(("content".to_owned(), content.as_raw()));
+    let all = RawObject(all.chain(written.map(|(key, value)| (key.clone(), *value))).collect());
+    Json::from_raw(serde_json::value::to_raw_value(&all).expect("made of JSON"))
+}
+
+/// The ids after `@` in a text; the workspace keeps those that are agents. An `@` inside a word, as in an
+/// e-mail address, starts no mention.
+fn mentions(text: &str) -> Vec<AgentId> {
+    let in_word = |character: char| character.is_alphanumeric() || "_-.:+".contains(character);
+    let mut found: Vec<AgentId> = Vec::new();
+    for (at, _) in text.match_indices('@') {
+        if text[..at].chars().next_back().is_some_and(in_word) || found.len() == MAX_NAMED {
+            continue;
+        }
+        let rest = &text[at + 1..];
+        let length = rest.find(|character| !in_word(character)).unwrap_or(rest.len());
+        let word = rest[..length].trim_end_matches(['.', ':', '-', '+']);
+        for written in [&rest[..length], word] {
+            if let Ok(id) = written.parse()
+                && !found.contains(&id)
+            {
+                found.push(id);
+            }
+        }
+    }
+    found
+}
+
+fn parse<T: std::str::FromStr<Err = InvalidName>>(field: &str, written: &str) -> Result<T, ErrorBody> {
+    written.parse().map_err(|error| ErrorBody::name(field, &error))
+}
+
+fn named(field: &str, agents: &[String]) -> Result<Vec<AgentId>, ErrorBody> {
+    if MAX_NAMED < agents.len() {
+        return Err(ErrorBody::field(ErrorCode::InvalidField, field, format!("it names more than {MAX_NAMED} agents")));
+    }
+    let parsed = agents.iter().map(|id| AgentId::from_written(id));
+    parsed.collect::<Result<_, _>>().map_err(|error| ErrorBody::name(field, &error))
+}
+
+fn require_object(field: &str, json: &Json) -> Result<(), ErrorBody> {
+    if json.is_object() {
+        return Ok(());
+    }
+    Err(ErrorBody::field(ErrorCode::InvalidField, field, "it is not a JSON object"))
+}
+
+fn label(field: &str, written: Option<&str>) -> Result<(), ErrorBody> {
+    match written {
+        Some(text) if MAX_LABEL < text.len() => {
+            Err(ErrorBody::field(ErrorCode::InvalidField, field, format!("it is longer than {MAX_LABEL} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(event: Event) -> (ErrorCode, String) {
+        let error = Draft::parse(event).unwrap_err();
+        (error.code, error.field.unwrap())
+    }
+
+    fn post(payload: serde_json::Value) -> Event {
+        Event::new("channel.message.posted").to("channel:general").payload(payload)
+    }
+
+    #[test]
+    fn text_becomes_content_and_forged_keys_are_dropped() {
+        let draft = Draft::parse(post(json!({"content": "hello", "sender_id": "mallory", "mood": 1}))).unwrap();
+        assert_eq!(draft.body.payload.as_str(), r#"{"content":{"text":"hello"},"mood":1}"#);
+    }
+
+    #[test]
+    fn a_post_with_a_parent_is_a_reply() {
+        let draft = Draft::parse(post(json!({"content": {"text": "yes"}, "parent_id": "m1"}))).unwrap();
+        assert_eq!(draft.name, "channel.message.replied");
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        assert_eq!(refused(Event::new("Bad")), (ErrorCode::InvalidName, "event_name".into()));
+        assert_eq!(refused(Event::new("my.event")), (ErrorCode::InvalidDestination, "destination_id".into()));
+        assert_eq!(refused(Event::new("agent.joined").to("bob")), (ErrorCode::ReservedEventName, "event_name".into()));
+        assert_eq!(refused(post(json!({}))), (ErrorCode::InvalidField, "payload.content".into()));
+        assert_eq!(refused(post(json!([]))), (ErrorCode::InvalidField, "payload".into()));
+        assert_eq!(
+            refused(Event::new("direct.message.received").to("channel:general")),
+            (ErrorCode::InvalidDestination, "destination_id".into())
+        );
+        assert_eq!(
+            refused(Event::new("my.event").to("system:system")),
+            (ErrorCode::InvalidDestination, "destination_id".into())
+        );
+    }
+
+    #[test]
+    fn mentions_are_words_after_an_at_and_no_e_mail_addresses() {
+        let check = |text: &str, expected: &[&str]| {
+            let found = mentions(text);
+            assert_eq!(found.iter().map(AgentId::as_str).collect::<Vec<_>>(), expected, "{text}");
+        };
+        check("hi @bob, ask @carol-2.", &["bob", "carol-2.", "carol-2"]);
+        check("mail bob@example.org", &[]);
+        check("@bob @bob", &["bob"]);
+        check("@ alone", &[]);
+    }
+}

@@ -1,0 +1,311 @@
+//! Free JSON that passes through unparsed.
+
+use std::fmt;
+use std::ops::Index;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A JSON value kept as the text it came in. Cloning is cheap.
+///
+/// Whoever only passes it on never parses it; [`Json::value`] parses at the first call and keeps the result.
+/// Its `Display` is the text itself, so `event.payload.to_string().contains("demo-agent")` reads as the
+/// documentation writes it. Comparing compares values, not spelling.
+///
+/// ```
+/// use openagents_protocol::Json;
+///
+/// let payload: Json = r#"{"task": "data processing", "n": 7}"#.parse()?;
+/// assert_eq!(payload["task"], "data processing");
+/// assert_eq!(payload.get("missing"), None);
+/// # Ok::<(), openagents_protocol::InvalidJson>(())
+/// ```
+#[derive(Clone)]
+pub struct Json(Arc<Inner>);
+
+struct Inner {
+    raw: Box<RawValue>,
+    value: OnceLock<Value>,
+}
+
+/// Text that is not JSON, or JSON that not everybody could read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not readable as JSON: {0}")]
+pub struct InvalidJson(String);
+
+impl Json {
+    /// Deepest nesting of arrays and objects that is accepted.
+    pub const MAX_NESTING: usize = 100;
+
+    /// Keeps a text that is already known to be JSON, such as a part of a decoded frame.
+    pub fn from_raw(raw: Box<RawValue>) -> Self {
+        Self(Arc::new(Inner { raw, value: OnceLock::new() }))
+    }
+
+    /// The empty object.
+    pub fn empty_object() -> Self {
+        Self::from(Value::Object(serde_json::Map::new()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.0.raw.get()
+    }
+
+    /// The text as serde_json knows it.
+    pub fn as_raw(&self) -> &RawValue {
+        &self.0.raw
+    }
+
+    /// The value, parsed at the first call; `null` where the text cannot be represented (see [`Json::check`]).
+    pub fn value(&self) -> &Value {
+        self.0.value.get_or_init(|| serde_json::from_str(self.as_str()).unwrap_or(Value::Null))
+    }
+
+    /// A member of an object.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.value().get(key)
+    }
+
+    /// Whether the text is an object.
+    pub fn is_object(&self) -> bool {
+        self.as_str().trim_start().starts_with('{')
+    }
+
+    /// Checks what the text promises to every reader: strings are Unicode (no lone surrogates), numbers are
+    /// finite, and nesting is at most [`Json::MAX_NESTING`] levels.
+    ///
+    /// # Errors
+    ///
+    /// Says which of these is broken.
+    pub fn check(&self) -> Result<(), InvalidJson> {
+        let mut reader = serde_json::Deserializer::from_str(self.as_str());
+        Readable { depth: 0 }.deserialize(&mut reader).map_err(|error| InvalidJson(error.to_string()))
+    }
+}
+
+/// Reads a value completely and keeps nothing of it.
+struct Readable {
+    depth: usize,
+}
+
+impl Readable {
+    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
+        if self.depth == Json::MAX_NESTING {
+            return Err(E::custom(format_args!("nested deeper than {} levels", Json::MAX_NESTING)));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Readable {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self.deeper()?)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        // `Key` and not `IgnoredAny`: the latter would skip the escapes of a key unread.
+        while entries.next_key::<Key>()?.is_some() {
+            entries.next_value_seed(self.deeper()?)?;
+        }
+        Ok(())
+    }
+}
+
+struct Key;
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Readable { depth: 0 }).map(|()| Self)
+    }
+}
+
+/// The entries of a JSON object in order, keys read, values raw.
+#[derive(Debug)]
+pub(crate) struct RawObject<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_map(Entries).map(Self)
+    }
+}
+
+impl<'a> RawObject<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, InvalidJson> {
+        serde_json::from_str(text).map_err(|error| InvalidJson(error.to_string()))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
+        // The last one wins where a key stands twice, as in most readers.
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+}
+
+impl Serialize for RawObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+impl std::str::FromStr for Json {
+    type Err = InvalidJson;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJson> {
+        RawValue::from_string(text.to_owned())
+            .map(Self::from_raw)
+            .map_err(|error| InvalidJson(error.to_string()))
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        let raw = serde_json::value::to_raw_value(&value).expect("a Value always serialises");
+        Self(Arc::new(Inner { raw, value: OnceLock::from(value) }))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self::from_raw)
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str() || self.value() == other.value()
+    }
+}
+
+impl Index<&str> for Json {
+    type Output = Value;
+
+    /// The member, or `null` where there is none.
+    fn index(&self, key: &str) -> &Value {
+        &self.value()[key]
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Whether a text is one JSON value; used where nothing of it is kept.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, accepted: bool) {
+        assert_eq!(text.parse::<Json>().and_then(|json| json.check()).is_ok(), accepted, "{text}");
+    }
+
+    #[test]
+    fn what_some_reader_could_not_represent_is_refused() {
+        check(r#"{"a": [1, 2.5, -3, "é", null, true]}"#, true);
+        check("123456789012345678901234567890", true);
+        check(r#""\ud83d\ude00""#, true);
+        check(r#""\ud800""#, false);
+        check(r#"{"\ud800": 1}"#, false);
+        check("1e999", false);
+        check("{", false);
+        check(&format!("{}{}", "[".repeat(100), "]".repeat(100)), true);
+        check(&format!("{}{}", "[".repeat(101), "]".repeat(101)), false);
+        check(&format!("{}{}", "[".repeat(200_000), "]".repeat(200_000)), false);
+    }
+
+    #[test]
+    fn the_text_survives_as_it_was_written() {
+        let text = r#"{"big":123456789012345678901234567890,"b":1,"a":2}"#;
+        assert_eq!(text.parse::<Json>().unwrap().to_string(), text);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in ".{0,200}") {
+            if let Ok(json) = text.parse::<Json>() {
+                let _ = json.check();
+                let _ = json.value();
+            }
+            let _ = is_json(&text);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! What is stored: a record of the log is a [`Header`] that decisions are made by, and a [`Body`] that can be
+//! erased on its own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::RawObject;
+use crate::{Address, AgentId, ChannelName, EventId, EventName, Json, Pattern, Sequence, Source, Visibility};
+
+/// Version of the stored format that this code writes. Older ones stay readable.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// A committed record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its position in the log.
+    pub sequence: Sequence,
+    /// What decisions and routing are made by.
+    pub header: Header,
+    /// The content; none once it is erased.
+    pub body: Option<Body>,
+}
+
+/// The part of a record that the workspace reads: state is built from headers alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub version: u16,
+    /// Id of the event; for a message, the message id.
+    pub event_id: EventId,
+    /// Name under which it is delivered.
+    pub name: EventName,
+    /// Who made it.
+    pub source: Source,
+    /// Where it goes.
+    pub destination: Address,
+    /// When it was taken, in milliseconds since 1970. State changes use this time and no other.
+    pub time_ms: u64,
+    /// What it is and does.
+    pub act: Act,
+    /// Digest of name, destination and body; tells a repetition from another event with the same id.
+    pub digest: Digest,
+    /// Agents mentioned in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<AgentId>,
+    /// Root of the thread it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<EventId>,
+    /// The event it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_to: Option<EventId>,
+    /// Who may see it, as the sender said.
+    #[serde(default)]
+    pub visibility: Visibility,
+    /// The agents that may see it where `visibility` is restricted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_agents: Option<Vec<AgentId>>,
+    /// Whether the sender waits for an answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_response: bool,
+    /// Free name of a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_name: Option<String>,
+    /// The extension it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relevant_mod: Option<String>,
+}
+
+/// What a record is, with the facts that state changes are made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Act {
+    /// A message in a channel or to an agent.
+    Message {
+        /// The message it replies to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<EventId>,
+    },
+    /// Any other event of an agent.
+    Event {},
+    /// An agent came, or changed what it says of itself while coming back.
+    AgentJoined {
+        /// What it says of itself, a JSON object.
+        metadata: Json,
+        /// Whether the workspace made its id, which then ends with the lease.
+        #[serde(default)]
+        generated: bool,
+    },
+    /// An agent went.
+    AgentLeft {
+        /// `disconnected`, `lease_expired`, or what the agent said.
+        reason: String,
+    },
+    /// A channel was made; its maker is the source.
+    ChannelCreated {
+        /// The channel.
+        channel: ChannelName,
+        /// What it is for.
+        #[serde(default)]
+        description: String,
+    },
+    /// The source became a member of a channel.
+    ChannelJoined {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The source is a member of a channel no more.
+    ChannelLeft {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The source wants these events and, with its other subscriptions, no others.
+    Subscribed {
+        /// Id of the subscription.
+        id: EventId,
+        /// Names of events.
+        patterns: Vec<Pattern>,
+        /// Only events of these channels; none: wherever they are sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channels: Option<Vec<ChannelName>>,
+    },
+    /// A subscription of the source ended.
+    Unsubscribed {
+        /// Id of the subscription.
+        id: EventId,
+    },
+    /// A token admits from here on.
+    TokenCreated(TokenGrant),
+    /// A token admits no more.
+    TokenRevoked {
+        /// Id of the token.
+        id: EventId,
+    },
+}
+
+/// What a token allows; the token itself is stored as a hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenGrant {
+    /// Names the token without giving it away.
+    pub id: EventId,
+    /// BLAKE3, in hex, of the lower-case hex SHA-256 of the token.
+    pub hash: String,
+    /// What its bearer may do.
+    pub role: Role,
+    /// The only agent it admits; none: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// When it ends, in milliseconds since 1970; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
+/// What somebody may do in the workspace; each role may do what the ones after it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Role {
+    /// Everything, tokens included.
+    Admin,
+    /// Moderate what others posted.
+    Moderator,
+    /// Take part.
+    #[default]
+    Member,
+    /// Read only.
+    Observer,
+}
+
+impl std::str::FromStr for Role {
+    type Err = crate::InvalidName;
+
+    fn from_str(input: &str) -> Result<Self, Self::Err> {
+        match input {
+            "admin" => Ok(Self::Admin),
+            "moderator" => Ok(Self::Moderator),
+            "member" => Ok(Self::Member),
+            "observer" => Ok(Self::Observer),
+            _ => Err(crate::InvalidName::new("role", input, "it is none of admin, moderator, member, observer")),
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Admin => "admin",
+            Self::Moderator => "moderator",
+            Self::Member => "member",
+            Self::Observer => "observer",
+        })
+    }
+}
+
+/// The part of a record that can be erased: passed through, never read by the workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Body {
+    /// What the sender wrote, a JSON object.
+    #[serde(default = "Json::empty_object")]
+    pub payload: Json,
+    /// Free JSON object beside the payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Json>,
+    /// The event in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_representation: Option<String>,
+}
+
+impl Body {
+    /// A body with nothing in it.
+    pub fn empty() -> Self {
+        Self { payload: Json::empty_object(), metadata: None, text_representation: None }
+    }
+}
+
+/// Digest of an event, 16 bytes, written in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 16]);
+
+impl Digest {
+    /// The digest of an event with this name, destination and body.
+    pub fn of(name: &EventName, destination: &Address, body: &Body) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        part(name.as_str().as_bytes());
+        part(destination.to_string().as_bytes());
+        part(body.payload.as_str().as_bytes());
+        part(body.metadata.as_ref().map_or("", Json::as_str).as_bytes());
+        part(body.text_representation.as_deref().unwrap_or_default().as_bytes());
+        Self::from_bytes(hasher.finalize().as_bytes()[..16].try_into().expect("a slice of 16 bytes"))
+    }
+
+    /// The digest with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        format!("{:032x}", u128::from_be_bytes(digest.0))
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = crate::InvalidName;
+
+    fn try_from(input: String) -> Result<Self, Self::Error> {
+        let invalid = |_| crate::InvalidName::new("digest", &input, "it is not 32 hex digits");
+        let number = u128::from_str_radix(&input, 16).map_err(invalid)?;
+        Ok(Self(number.to_be_bytes()))
+    }
+}
+
+impl Record {
+    /// Whether it is a message and not another event.
+    pub fn is_message(&self) -> bool {
+        matches!(self.header.act, Act::Message { .. })
+    }
+
+    /// The message it replies to.
+    pub fn reply_to(&self) -> Option<&EventId> {
+        match &self.header.act {
+            Act::Message { reply_to } => reply_to.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The payload as readers get it: the documented keys set by the workspace, the rest as it was written.
+    ///
+    /// An erased body leaves the keys of the header and `"erased": true`.
+    pub fn payload(&self) -> Json {
+        let header = &self.header;
+        match &header.act {
+            Act::Event {} => self.body.as_ref().map_or_else(erased, |body| body.payload.clone()),
+            Act::Message { reply_to } => self.message_payload(reply_to.as_ref()),
+            Act::AgentJoined { metadata, .. } => object(&[
+                ("agent_id", Field::Text(header.source.as_str())),
+                ("metadata", Field::Json(metadata.as_str())),
+            ]),
+            Act::AgentLeft { reason } => object(&[
+                ("agent_id", Field::Text(header.source.as_str())),
+                ("reason", Field::Text(reason)),
+            ]),
+            Act::ChannelCreated { channel, description } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("description", Field::Text(description)),
+                ("creator_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::ChannelJoined { channel } | Act::ChannelLeft { channel } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("agent_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::Subscribed { .. } | Act::Unsubscribed { .. } | Act::TokenCreated(_) | Act::TokenRevoked { .. } => {
+                Json::empty_object()
+            }
+        }
+    }
+
+    /// The content of a message: an object, usually with `text`.
+    pub fn content(&self) -> Json {
+        let content = self.body.as_ref().and_then(|body| {
+            let entries = RawObject::parse(body.payload.as_str()).ok()?;
+            entries.get("content").map(|raw| Json::from_raw(raw.to_owned()))
+        });
+        content.unwrap_or_else(Json::empty_object)
+    }
+
+    fn message_payload(&self, reply_to: Option<&EventId>) -> Json {
+        let header = &self.header;
+        let mut fields: Vec<(&str, Field<'_>)> = Vec::with_capacity(8);
+        if let Address::Channel(channel) = &header.destination {
+            fields.push(("channel", Field::Text(channel.as_str())));
+        }
+        fields.push(("sender_id", Field::Text(header.source.as_str())));
+        fields.push(("message_id", Field::Text(header.event_id.as_str())));
+        if let Some(parent) = reply_to {
+            fields.push(("reply_to_id", Field::Text(parent.as_str())));
+            fields.push(("parent_id", Field::Text(parent.as_str())));
+        }
+        let Some(body) = &self.body else {
+            fields.push(("content", Field::Json("{}")));
+            fields.push(("erased", Field::Json("true")));
+            return object(&fields);
+        };
+        let entries = RawObject::parse(body.payload.as_str()).unwrap_or(RawObject(Vec::new()));
+        let text;
+        if let (Address::Agent(_), Some(content)) = (&header.destination, entries.get("content")) {
+            text = RawObject::parse(content.get()).ok();
+            if let Some(text) = text.as_ref().and_then(|content| content.get("text")) {
+                fields.push(("text", Field::Json(text.get())));
+            }
+        }
+        fields.extend(entries.0.iter().map(|(key, value)| (key.as_str(), Field::Json(value.get()))));
+        object(&fields)
+    }
+}
+
+enum Field<'a> {
+    Text(&'a str),
+    Json(&'a str),
+}
+
+fn erased() -> Json {
+    object(&[("erased", Field::Json("true"))])
+}
+
+fn object(fields: &[(&str, Field<'_>)]) -> Json {
+    use std::fmt::Write;
+
+    let quote = |text: &str| serde_json::to_string(text).expect("text always serialises");
+    let mut written = String::with_capacity(128);
+    for (index, (key, value)) in fields.iter().enumerate() {
+        written.push(if index == 0 { '{' } else { ',' });
+        match value {
+            Field::Text(text) => write!(written, "{}:{}", quote(key), quote(text)),
+            Field::Json(json) => write!(written, "{}:{json}", quote(key)),
+        }
+        .expect("writing to a String cannot fail");
+    }
+    written.push('}');
+    written.parse().expect("made of JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(destination: &str, act: Act, payload: &str) -> Record {
+        let name = EventName::constant("channel.message.posted");
+        let destination: Address = destination.parse().unwrap();
+        let body = Body { payload: payload.parse().unwrap(), metadata: None, text_representation: None };
+        Record {
+            sequence: Sequence::new(7),
+            header: Header {
+                version: FORMAT_VERSION,
+                event_id: "m2".parse().unwrap(),
+                digest: Digest::of(&name, &destination, &body),
+                name,
+                source: Source::Agent("alice".parse().unwrap()),
+                destination,
+                time_ms: 1_700_000_000_000,
+                act,
+                mentions: vec![],
+                thread: None,
+                response_to: None,
+                visibility: Visibility::Network,
+                allowed_agents: None,
+                requires_response: false,
+                thread_name: None,
+                relevant_mod: None,
+            },
+            body: Some(body),
+        }
+    }
+
+    #[test]
+    fn a_message_carries_the_documented_keys_beside_what_was_written() {
+        let reply = Act::Message { reply_to: Some("m1".parse().unwrap()) };
+        let record = record("channel:general", reply, r#"{"content":{"text":"hi"},"mood":"good"}"#);
+        insta::assert_snapshot!(record.payload(), @r#"{"channel":"general","sender_id":"alice","message_id":"m2","reply_to_id":"m1","parent_id":"m1","content":{"text":"hi"},"mood":"good"}"#);
+    }
+
+    #[test]
+    fn a_direct_message_has_its_text_at_both_levels() {
+        let record = record("agent:bob", Act::Message { reply_to: None }, r#"{"content":{"text":"hi"}}"#);
+        insta::assert_snapshot!(record.payload(), @r#"{"sender_id":"alice","message_id":"m2","text":"hi","content":{"text":"hi"}}"#);
+    }
+
+    #[test]
+    fn an_erased_message_leaves_a_tombstone() {
+        let mut record = record("channel:general", Act::Message { reply_to: None }, r#"{"content":{"text":"secret"}}"#);
+        record.body = None;
+        insta::assert_snapshot!(record.payload(), @r#"{"channel":"general","sender_id":"alice","message_id":"m2","content":{},"erased":true}"#);
+    }
+
+    #[test]
+    fn a_header_survives_storage() {
+        let joined = Act::AgentJoined { metadata: r#"{"name":"A","n":1.50}"#.parse().unwrap(), generated: false };
+        let header = record("agent:broadcast", joined, "{}").header;
+        let text = serde_json::to_string(&header).unwrap();
+        assert_eq!(serde_json::from_str::<Header>(&text).unwrap(), header);
+        insta::assert_snapshot!(text, @r#"{"version":1,"event_id":"m2","name":"channel.message.posted","source":"alice","destination":"agent:broadcast","time_ms":1700000000000,"act":{"agent_joined":{"metadata":{"name":"A","n":1.50},"generated":false}},"digest":"3ef145c2246afca72adb2c5a6a0b2c70","visibility":"network"}"#);
+    }
+}
