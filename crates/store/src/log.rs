@@ -10,6 +10,14 @@ use tokio::sync::watch;
 
 use crate::Error;
 
+mod durability;
+mod memory;
+mod sqlite;
+
+pub use durability::Durability;
+pub use memory::MemoryLog;
+pub use sqlite::SqliteLog;
+
 /// A future that a log answers with.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -32,7 +40,7 @@ pub struct Entry {
 ///                                            unless durability is `memory`
 /// ```
 ///
-/// Every implementation passes [`crate::contract`].
+/// Every implementation passes the suite of the module `contract`.
 pub trait EventLog: Debug + Send + Sync + 'static {
     /// Appends entries in order, all of them or none, and resolves once they are as durable as the log promises.
     ///

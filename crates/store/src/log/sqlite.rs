@@ -1,0 +1,869 @@
+//! The log of a single server: a SQLite file.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openagents_protocol::Sequence;
+use openagents_protocol::record::Record;
+use rusqlite::{Connection, Row, TransactionBehavior};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use super::{Durability, Entry, EventLog, LogFuture};
+use crate::Error;
+use crate::database::{self, Execution, Kind, Pool, to_integer, to_limit, to_sequence};
+use crate::directory::Lock;
+
+/// One table that only grows at its end, so an append writes few pages whatever the size of the log. Header and body
+/// are JSON text: `sqlite3 log.db 'select * from log'` is enough to look inside.
+const LOG: Kind = Kind {
+    name: "the log of a workspace",
+    application_id: 0x4f41_4c67,
+    format: 1,
+    schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+             CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);",
+};
+
+/// After so many pages (16 MB) the write-ahead log is copied into the file. Rarer than by default, since pages at
+/// the end of the table are rewritten by many commits and copied once; not rarer still, since opening after a crash
+/// reads the write-ahead log once.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// What stays of a write-ahead log that a slow reader once let grow.
+const JOURNAL_BYTES: u32 = 32 * 1024 * 1024;
+
+/// Most records that wait for the disk with [`Durability::Memory`]. A second or so of a busy disk: long enough to
+/// bridge a checkpoint, short enough to bound what a crash loses. An append that finds no space waits.
+const QUEUE_RECORDS: usize = 65_536;
+
+/// Records that the background writer stores in a transaction, so that followers need not wait for the whole queue.
+const DRAIN_RECORDS: usize = 4_096;
+
+/// The log of a single server, in `log.db`.
+///
+/// Appends go through one connection, a batch in a transaction; reads have their own connections and never wait for
+/// an append. With [`Durability::Memory`] an append resolves at once and a writer in the background, started when
+/// there is something to store, empties a bounded queue; when the disk is full, appends are refused until the queue
+/// could be stored.
+///
+/// Dropping a log loses nothing, but only [`SqliteLog::close`] waits until everything is on the disk.
+pub struct SqliteLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    id: Uuid,
+    durability: Durability,
+    execution: Execution,
+    /// Guards the one connection that writes. Taken before `queue` where both are.
+    writer: Mutex<Writer>,
+    /// Guards what was acknowledged and waits for the disk. Held for moments, never while the disk is used.
+    queue: Mutex<Queue>,
+    /// Told whenever the queue became shorter, or stopped becoming shorter.
+    drained: Notify,
+    head: AtomicU64,
+    stored: watch::Sender<Sequence>,
+    readers: Arc<Pool>,
+    /// Released after the connections are closed: fields are dropped in order.
+    _lock: Lock,
+}
+
+struct Writer {
+    connection: Connection,
+    /// The last stored sequence.
+    last: Sequence,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+}
+
+/// Batches stay whole, so that a crash never leaves a part of one.
+type Batch = Vec<(Sequence, Entry)>;
+
+struct Queue {
+    batches: VecDeque<Batch>,
+    /// Records in `batches`.
+    records: usize,
+    /// The last sequence that was given out.
+    last: Sequence,
+    flow: Flow,
+}
+
+/// What the background writer is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Idle,
+    Draining,
+    /// The disk was full: appends first try to store what waits.
+    Stalled,
+    Closed,
+}
+
+/// What became of a batch that knocked at the queue.
+enum Admission {
+    Accepted(Vec<Sequence>),
+    Wait,
+    Stalled,
+    Closed,
+}
+
+impl SqliteLog {
+    /// Opens the log of a directory, which is made when missing and belongs to this log until it is dropped.
+    ///
+    /// What it costs does not depend on the length of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] while another server has it open, [`Error::Damaged`] and [`Error::NewerFormat`] when it is not
+    /// what this version can read.
+    pub fn open(directory: &Path, durability: Durability, execution: Execution) -> Result<Self, Error> {
+        let lock = Lock::take(directory)?;
+        let path = directory.join(Self::FILE);
+        let connection = LOG.open(&path)?.connection;
+        let start = || {
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+            synchronise(&connection, durability)?;
+            Ok((log_id(&connection)?, last_sequence(&connection)?))
+        };
+        let (id, last) = start().map_err(|error| Error::from_sqlite(&path, "open", error))?;
+        let shared = Shared {
+            id,
+            durability,
+            execution,
+            writer: Mutex::new(Writer {
+                connection,
+                last,
+                state: State::Open,
+            }),
+            queue: Mutex::new(Queue {
+                batches: VecDeque::new(),
+                records: 0,
+                last,
+                flow: Flow::Idle,
+            }),
+            drained: Notify::new(),
+            head: AtomicU64::new(last.get()),
+            stored: watch::Sender::new(last),
+            readers: Pool::new(&path, execution),
+            path,
+            _lock: lock,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Name of the file in its directory.
+    pub const FILE: &str = "log.db";
+
+    /// Names this log: made with it, the same ever after. A view belongs to the log that it names.
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// What an acknowledgement waits for.
+    pub fn durability(&self) -> Durability {
+        self.shared.durability
+    }
+
+    /// Stores what was acknowledged from memory.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.execution.run(move || shared.drain()).await
+    }
+
+    /// Puts everything on the disk and takes no more appends. Reads still work.
+    pub async fn close(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.shared.execution.run(move || shared.close_now()).await
+    }
+}
+
+impl EventLog for SqliteLog {
+    fn append(&self, batch: Vec<Entry>) -> LogFuture<'_, Vec<Sequence>> {
+        Box::pin(async move {
+            if batch.is_empty() {
+                return Ok(Vec::new());
+            }
+            let shared = Arc::clone(&self.shared);
+            match self.shared.durability {
+                Durability::Memory => shared.enqueue(batch).await,
+                Durability::Fsync | Durability::Os => {
+                    self.shared.execution.run(move || shared.append_now(batch)).await
+                }
+            }
+        })
+    }
+
+    fn read(&self, after: Sequence, limit: usize) -> LogFuture<'_, Vec<Record>> {
+        Box::pin(async move {
+            let through = *self.shared.stored.borrow();
+            if through <= after {
+                return Ok(Vec::new());
+            }
+            // A commit is visible here moments before it is announced; nobody is to see it earlier.
+            let range = (to_integer(after), to_integer(through), to_limit(limit));
+            let read = move |transaction: &rusqlite::Transaction<'_>| {
+                let mut statement = transaction.prepare_cached(
+                    "SELECT sequence, header, body FROM log WHERE ?1 < sequence AND sequence <= ?2
+                     ORDER BY sequence LIMIT ?3",
+                )?;
+                statement.query_map(range, decode)?.collect()
+            };
+            self.shared.readers.read(read).await
+        })
+    }
+
+    fn read_at(&self, mut sequences: Vec<Sequence>) -> LogFuture<'_, Vec<Record>> {
+        Box::pin(async move {
+            let through = *self.shared.stored.borrow();
+            sequences.retain(|sequence| *sequence <= through);
+            if sequences.is_empty() {
+                return Ok(Vec::new());
+            }
+            sequences.sort_unstable();
+            sequences.dedup();
+            let read = move |transaction: &rusqlite::Transaction<'_>| {
+                let mut statement = transaction
+                    .prepare_cached("SELECT sequence, header, body FROM log WHERE sequence = ?1")?;
+                let mut records = Vec::with_capacity(sequences.len());
+                for sequence in sequences {
+                    for record in statement.query_map([to_integer(sequence)], decode)? {
+                        records.push(record?);
+                    }
+                }
+                Ok(records)
+            };
+            self.shared.readers.read(read).await
+        })
+    }
+
+    fn erase(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()> {
+        Box::pin(async move {
+            let shared = Arc::clone(&self.shared);
+            self.shared
+                .execution
+                .run(move || shared.erase_now(&sequences))
+                .await
+        })
+    }
+
+    fn head(&self) -> Sequence {
+        Sequence::new(self.shared.head.load(Ordering::Acquire))
+    }
+
+    fn stored(&self) -> watch::Receiver<Sequence> {
+        self.shared.stored.subscribe()
+    }
+}
+
+impl fmt::Debug for SqliteLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SqliteLog")
+            .field("path", &self.shared.path)
+            .field("durability", &self.shared.durability)
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    // A panic between the statements of a transaction rolls it back, so a poisoned lock guards nothing broken.
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append_now(&self, entries: Vec<Entry>) -> Result<Vec<Sequence>, Error> {
+        let mut writer = self.writer();
+        let batch = number(writer.last, entries);
+        let sequences: Vec<Sequence> = batch.iter().map(|(sequence, _)| *sequence).collect();
+        writer.store(&self.path, &[batch])?;
+        self.head.store(writer.last.get(), Ordering::Release);
+        self.stored.send_replace(writer.last);
+        Ok(sequences)
+    }
+
+    /// Takes a batch into the queue, and waits while there is no space.
+    async fn enqueue(self: Arc<Self>, mut batch: Vec<Entry>) -> Result<Vec<Sequence>, Error> {
+        loop {
+            // Listens before it looks, so that space made in between is not missed.
+            let drained = self.drained.notified();
+            match self.admit(&mut batch) {
+                Admission::Accepted(sequences) => return Ok(sequences),
+                Admission::Closed => return Err(Error::Closed),
+                Admission::Wait => drained.await,
+                Admission::Stalled => {
+                    let shared = Arc::clone(&self);
+                    self.execution.run(move || shared.drain()).await?;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, batch: &mut Vec<Entry>) -> Admission {
+        let mut queue = self.queue();
+        match queue.flow {
+            Flow::Closed => return Admission::Closed,
+            Flow::Stalled => return Admission::Stalled,
+            Flow::Idle | Flow::Draining => {}
+        }
+        // A batch larger than the queue is taken when nothing else waits.
+        if queue.records != 0 && QUEUE_RECORDS < queue.records + batch.len() {
+            return Admission::Wait;
+        }
+        let batch = number(queue.last, std::mem::take(batch));
+        let sequences: Vec<Sequence> = batch.iter().map(|(sequence, _)| *sequence).collect();
+        queue.last = sequences.last().copied().unwrap_or(queue.last);
+        queue.records += batch.len();
+        queue.batches.push_back(batch);
+        self.head.store(queue.last.get(), Ordering::Release);
+        if queue.flow == Flow::Idle {
+            queue.flow = Flow::Draining;
+            drop(queue);
+            self.start_draining();
+        }
+        Admission::Accepted(sequences)
+    }
+
+    fn start_draining(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let drain = move || {
+            // Nobody waits for the answer: the next append gets the error if it lasts.
+            if let Err(error) = shared.drain() {
+                tracing::error!(path = %shared.path.display(), %error, "acknowledged records are not stored yet");
+            }
+        };
+        match self.execution {
+            Execution::Inline => drain(),
+            Execution::Blocking => drop(tokio::task::spawn_blocking(drain)),
+        }
+    }
+
+    /// Stores what waits in the queue, until nothing does.
+    fn drain(&self) -> Result<(), Error> {
+        let mut writer = self.writer();
+        loop {
+            let Some(batches) = self.queue().take() else {
+                return Ok(());
+            };
+            let outcome = writer.store(&self.path, &batches);
+            let mut queue = self.queue();
+            match &outcome {
+                Ok(()) => {}
+                Err(error) if error.is_full() => queue.put_back(batches),
+                Err(_) => queue.flow = Flow::Closed,
+            }
+            drop(queue);
+            if outcome.is_ok() {
+                self.stored
+                    .send_if_modified(|stored| std::mem::replace(stored, writer.last) < writer.last);
+                self.head.fetch_max(writer.last.get(), Ordering::AcqRel);
+            }
+            self.drained.notify_waiters();
+            outcome?;
+        }
+    }
+
+    fn erase_now(&self, sequences: &[Sequence]) -> Result<(), Error> {
+        // What is still in the queue is erased like everything else: after it was stored.
+        self.drain()?;
+        let mut writer = self.writer();
+        writer.guarded(&self.path, "erase from", |connection| {
+            erase(connection, sequences)
+        })?;
+        let durability = self.durability;
+        let finish = || {
+            checkpoint(&writer.connection)?;
+            synchronise(&writer.connection, durability)
+        };
+        finish().map_err(|error| Error::from_sqlite(&self.path, "erase from", error))
+    }
+
+    fn close_now(&self) -> Result<(), Error> {
+        // Refuses further batches before it stores the last ones, so that none slips in between.
+        self.queue().flow = Flow::Closed;
+        self.drain()?;
+        let mut writer = self.writer();
+        writer.state = State::Closed;
+        let finish = || {
+            synchronise(&writer.connection, Durability::Fsync)?;
+            checkpoint(&writer.connection)
+        };
+        finish().map_err(|error| Error::from_sqlite(&self.path, "close", error))
+    }
+}
+
+impl Writer {
+    /// Stores batches in one transaction.
+    fn store(&mut self, path: &Path, batches: &[Batch]) -> Result<(), Error> {
+        self.guarded(path, "append to", |connection| insert(connection, batches))?;
+        if let Some((sequence, _)) = batches.last().and_then(|batch| batch.last()) {
+            self.last = *sequence;
+        }
+        Ok(())
+    }
+
+    /// Runs a transaction. A failure leaves nothing of it, but whether a commit that failed is on the disk is known for
+    /// a full disk only; after any other one, going on could acknowledge records behind a hole.
+    fn guarded(
+        &mut self,
+        path: &Path,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
+        if self.state == State::Closed {
+            return Err(Error::Closed);
+        }
+        let outcome = work(&mut self.connection).map_err(|error| Error::from_sqlite(path, doing, error));
+        if outcome.as_ref().is_err_and(|error| !error.is_full()) {
+            self.state = State::Closed;
+        }
+        outcome
+    }
+}
+
+impl Queue {
+    /// Takes the oldest batches, about as many as a transaction should hold; none: the queue is empty.
+    fn take(&mut self) -> Option<Vec<Batch>> {
+        let mut taken = Vec::new();
+        let mut records = 0;
+        while records < DRAIN_RECORDS {
+            let Some(batch) = self.batches.pop_front() else {
+                break;
+            };
+            records += batch.len();
+            taken.push(batch);
+        }
+        self.records -= records;
+        if !taken.is_empty() {
+            return Some(taken);
+        }
+        if self.flow != Flow::Closed {
+            self.flow = Flow::Idle;
+        }
+        None
+    }
+
+    fn put_back(&mut self, batches: Vec<Batch>) {
+        self.flow = Flow::Stalled;
+        for batch in batches.into_iter().rev() {
+            self.records += batch.len();
+            self.batches.push_front(batch);
+        }
+    }
+}
+
+/// Gives entries the sequences after the last one.
+fn number(mut last: Sequence, entries: Vec<Entry>) -> Batch {
+    let numbered = entries.into_iter().map(|entry| {
+        last = last.next();
+        (last, entry)
+    });
+    numbered.collect()
+}
+
+fn insert(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement =
+            transaction.prepare_cached("INSERT INTO log (sequence, header, body) VALUES (?1, ?2, ?3)")?;
+        for (sequence, entry) in batches.iter().flatten() {
+            let header = encode(&entry.header)?;
+            let body = encode(&entry.body)?;
+            statement.execute((to_integer(*sequence), header, body))?;
+        }
+    }
+    transaction.commit()
+}
+
+fn erase(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Result<()> {
+    // Erasing is a promise about the disk, whatever appends promise.
+    synchronise(connection, Durability::Fsync)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement = transaction.prepare_cached("UPDATE log SET body = NULL WHERE sequence = ?1")?;
+        for sequence in sequences {
+            statement.execute([to_integer(*sequence)])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Copies the write-ahead log into the file and empties it, so that no earlier version of a page stays behind.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: bool = connection.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        tracing::warn!("another program reads the log; erased text may stay in log.db-wal until it stops");
+    }
+    Ok(())
+}
+
+/// Sets what a commit waits for. Without `FULL` a commit waits for the operating system only; `NORMAL` then still orders
+/// the writes of a checkpoint (twice in thousands of pages), so that a power cut takes the end of the log and does not
+/// damage it.
+fn synchronise(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+    let level = match durability {
+        Durability::Fsync => "full",
+        Durability::Os | Durability::Memory => "normal",
+    };
+    connection.pragma_update(None, "synchronous", level)
+}
+
+fn log_id(connection: &Connection) -> rusqlite::Result<Uuid> {
+    let new = Uuid::now_v7().to_string();
+    connection.execute(
+        "INSERT OR IGNORE INTO meta (name, value) VALUES ('log_id', ?1)",
+        [new],
+    )?;
+    connection.query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
+        let text: String = row.get(0)?;
+        text.parse()
+            .map_err(|error: uuid::Error| database::unreadable(0, error))
+    })
+}
+
+/// Reads the last record and not only its sequence: the end is where damage is likeliest.
+fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequence> {
+    let mut statement =
+        connection.prepare("SELECT sequence, header, body FROM log ORDER BY sequence DESC LIMIT 1")?;
+    let last = statement.query_map([], decode)?.next().transpose()?;
+    Ok(last.map_or(Sequence::ZERO, |record| record.sequence))
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let sequence = to_sequence(row.get(0)?);
+    let unreadable = |column, error: &dyn fmt::Display| {
+        database::unreadable(column, format!("record {sequence}: {error}"))
+    };
+    let header = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, &error))?;
+    let body = match row.get_ref(2)?.as_str_or_null()? {
+        Some(text) => Some(serde_json::from_str(text).map_err(|error| unreadable(2, &error))?),
+        None => None,
+    };
+    Ok(Record {
+        sequence,
+        header,
+        body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::contract::{self, Factory, SharedLog, entry};
+
+    fn open(directory: &Path, durability: Durability) -> SqliteLog {
+        SqliteLog::open(directory, durability, Execution::Blocking).unwrap()
+    }
+
+    fn entries(count: u64) -> Vec<Entry> {
+        (0..count).map(entry).collect()
+    }
+
+    /// Stands for a disk that has no more space than the file uses now.
+    fn fill_disk(log: &SqliteLog) {
+        let writer = log.shared.writer();
+        let pages: u32 = writer
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        let ignored = writer.connection.pragma_update(None, "max_page_count", pages);
+        assert!(ignored.is_ok());
+    }
+
+    fn free_disk(log: &SqliteLog) {
+        log.shared
+            .writer()
+            .connection
+            .pragma_update(None, "max_page_count", 1_000_000)
+            .unwrap();
+    }
+
+    struct Sqlite {
+        durability: Durability,
+        execution: Execution,
+        directories: Vec<TempDir>,
+        current: Option<Arc<SqliteLog>>,
+    }
+
+    impl Sqlite {
+        fn open(&mut self) -> Result<SharedLog, Error> {
+            let directory = self.directories.last().expect("made by create").path();
+            let log = Arc::new(SqliteLog::open(directory, self.durability, self.execution)?);
+            self.current = Some(Arc::clone(&log));
+            Ok(log)
+        }
+    }
+
+    impl Factory for Sqlite {
+        fn create(&mut self) -> LogFuture<'_, SharedLog> {
+            Box::pin(async {
+                self.directories.push(tempfile::tempdir().unwrap());
+                self.open()
+            })
+        }
+
+        fn reopen(&mut self, log: SharedLog) -> LogFuture<'_, Option<SharedLog>> {
+            Box::pin(async {
+                drop(log);
+                self.current.take().expect("made by create").close().await?;
+                self.open().map(Some)
+            })
+        }
+    }
+
+    async fn keeps_the_contract(durability: Durability) {
+        for execution in [Execution::Blocking, Execution::Inline] {
+            let mut factory = Sqlite {
+                durability,
+                execution,
+                directories: Vec::new(),
+                current: None,
+            };
+            contract::run(&mut factory).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_log_keeps_the_contract_with_fsync() {
+        keeps_the_contract(Durability::Fsync).await;
+    }
+
+    #[tokio::test]
+    async fn the_log_keeps_the_contract_with_os() {
+        keeps_the_contract(Durability::Os).await;
+    }
+
+    #[tokio::test]
+    async fn the_log_keeps_the_contract_with_memory() {
+        keeps_the_contract(Durability::Memory).await;
+    }
+
+    #[test]
+    fn a_directory_has_one_log_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        let second = SqliteLog::open(directory.path(), Durability::Fsync, Execution::Blocking);
+        assert!(matches!(second, Err(Error::Locked { .. })));
+        drop(log);
+        open(directory.path(), Durability::Fsync);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        log.shared
+            .writer()
+            .connection
+            .pragma_update(None, "user_version", 7)
+            .unwrap();
+        drop(log);
+        let error = SqliteLog::open(directory.path(), Durability::Fsync, Execution::Blocking).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::NewerFormat {
+                    found: 7,
+                    supported: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn something_else_is_not_taken_for_a_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SqliteLog::FILE);
+        std::fs::write(&path, "not a database".repeat(100)).unwrap();
+        let error = SqliteLog::open(directory.path(), Durability::Fsync, Execution::Blocking).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+
+        std::fs::remove_file(&path).unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch("CREATE TABLE theirs (id)")
+            .unwrap();
+        let error = SqliteLog::open(directory.path(), Durability::Fsync, Execution::Blocking).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_file_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        log.append(entries(1_000)).await.unwrap();
+        log.close().await.unwrap();
+        drop(log);
+        let file = OpenOptions::new()
+            .write(true)
+            .open(directory.path().join(SqliteLog::FILE))
+            .unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let error = SqliteLog::open(directory.path(), Durability::Fsync, Execution::Blocking).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_not_closed_has_everything_acknowledged() {
+        for durability in [Durability::Fsync, Durability::Os] {
+            let directory = tempfile::tempdir().unwrap();
+            let log = open(directory.path(), durability);
+            let sequences = log.append(entries(10)).await.unwrap();
+            drop(log);
+            let log = open(directory.path(), durability);
+            assert_eq!(log.head(), sequences[9]);
+            assert_eq!(log.read(Sequence::ZERO, 100).await.unwrap().len(), 10);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crash_keeps_what_the_operating_system_had() {
+        for durability in [Durability::Fsync, Durability::Os] {
+            let directory = tempfile::tempdir().unwrap();
+            let copy = tempfile::tempdir().unwrap();
+            let log = open(directory.path(), durability);
+            log.append(entries(10)).await.unwrap();
+            // What a killed process leaves behind: no connection was closed.
+            for file in ["log.db", "log.db-wal"] {
+                std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+            }
+            let survivor = open(copy.path(), durability);
+            assert_eq!(survivor.id(), log.id());
+            assert_eq!(survivor.read(Sequence::ZERO, 100).await.unwrap().len(), 10);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_whole_batches_and_recovers() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        let first = log.append(entries(3)).await.unwrap();
+        fill_disk(&log);
+        let error = log.append(entries(1_000)).await.unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert_eq!(log.head(), first[2]);
+        assert_eq!(log.read(Sequence::ZERO, 2_000).await.unwrap().len(), 3);
+
+        free_disk(&log);
+        let second = log.append(entries(1_000)).await.unwrap();
+        assert!(first[2] < second[0]);
+        assert_eq!(log.read(Sequence::ZERO, 2_000).await.unwrap().len(), 1_003);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stalls_acknowledging_from_memory_until_it_has_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Memory);
+        log.append(entries(3)).await.unwrap();
+        log.flush().await.unwrap();
+        fill_disk(&log);
+        let acknowledged = log.append(entries(1_000)).await.unwrap();
+        assert!(log.flush().await.unwrap_err().is_full());
+        assert!(log.append(entries(1)).await.unwrap_err().is_full());
+
+        free_disk(&log);
+        let later = log.append(entries(1)).await.unwrap();
+        assert!(acknowledged[999] < later[0]);
+        log.flush().await.unwrap();
+        assert_eq!(log.read(Sequence::ZERO, 2_000).await.unwrap().len(), 1_004);
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_commit_nothing_is_acknowledged() {
+        for durability in [Durability::Fsync, Durability::Memory] {
+            let directory = tempfile::tempdir().unwrap();
+            let log = open(directory.path(), durability);
+            log.append(entries(1)).await.unwrap();
+            log.flush().await.unwrap();
+            log.shared
+                .writer()
+                .connection
+                .execute_batch("ALTER TABLE log RENAME TO elsewhere")
+                .unwrap();
+            let failed = async {
+                log.append(entries(1)).await?;
+                log.flush().await?;
+                log.append(entries(1)).await
+            };
+            assert!(failed.await.is_err());
+            assert!(matches!(log.append(entries(1)).await, Err(Error::Closed)));
+            log.shared
+                .writer()
+                .connection
+                .execute_batch("ALTER TABLE elsewhere RENAME TO log")
+                .unwrap();
+            assert!(matches!(log.append(entries(1)).await, Err(Error::Closed)));
+            drop(log);
+            open(directory.path(), durability)
+                .append(entries(1))
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_queue_without_space_makes_appends_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Memory);
+        let half = u64::try_from(QUEUE_RECORDS / 2).unwrap();
+        for _ in 0..5 {
+            log.append(entries(half)).await.unwrap();
+            assert!(log.shared.queue().records <= QUEUE_RECORDS);
+        }
+        log.flush().await.unwrap();
+        assert_eq!(*log.stored().borrow(), Sequence::new(5 * half));
+    }
+
+    #[tokio::test]
+    async fn a_closed_log_can_be_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Memory);
+        log.append(entries(5)).await.unwrap();
+        log.close().await.unwrap();
+        assert!(matches!(log.append(entries(1)).await, Err(Error::Closed)));
+        assert_eq!(log.read(Sequence::ZERO, 10).await.unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn erased_text_leaves_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Os);
+        let mut secret = entry(1);
+        secret.body.text_representation = Some("correct horse battery staple ".repeat(1_000));
+        let sequences = log.append(vec![entry(0), secret, entry(2)]).await.unwrap();
+        log.erase(vec![sequences[1]]).await.unwrap();
+        for file in ["log.db", "log.db-wal"] {
+            let bytes = std::fs::read(directory.path().join(file)).unwrap();
+            assert!(
+                !bytes.windows(13).any(|window| window == b"correct horse"),
+                "{file}"
+            );
+        }
+        assert_eq!(log.append(entries(1)).await.unwrap().len(), 1);
+    }
+}
