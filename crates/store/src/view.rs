@@ -1,0 +1,325 @@
+//! The view: what follows from the log, kept so that nobody reads the whole log for it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openagents_protocol::record::Digest;
+use openagents_protocol::{Address, AgentId, ChannelName, EventId, Sequence, Source};
+use rusqlite::{OptionalExtension, Row};
+use uuid::Uuid;
+
+use crate::Error;
+use crate::database::{self, Execution, Pool, to_sequence};
+
+mod file;
+mod index;
+mod state;
+mod stream;
+mod writer;
+
+pub use state::{AgentRow, ChannelRow, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow};
+pub use stream::Stream;
+
+/// State, indexes and cursors of a workspace, in `view.db`. Cloning is cheap.
+///
+/// Everything in it but the cursors follows from the log, so it is committed without waiting for the disk and may lag:
+/// whoever opens it applies the log after [`Loaded::applied`]. One that does not fit its log is started over.
+///
+/// ```text
+///   log        1   2   3   4   5   6   7         sequences
+///   #general   1       2       3   4             positions in the stream #general
+///   to bob         1               2   3         positions in the inbox of bob
+///                              ▲
+///                              └─ unread of #general after sequence 4: position 4 − position 2 = 2
+/// ```
+#[derive(Clone)]
+pub struct View {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    execution: Execution,
+    /// Guards the one connection that writes.
+    writer: Mutex<writer::Writer>,
+    applied: AtomicU64,
+    readers: Arc<Pool>,
+}
+
+/// What a view knows when it is opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// The log is applied through here.
+    pub applied: Sequence,
+    /// The number that was given with the last update.
+    pub id_watermark: u64,
+    /// The agents.
+    pub agents: Vec<AgentRow>,
+    /// The channels.
+    pub channels: Vec<ChannelRow>,
+    /// Who is a member of what.
+    pub memberships: Vec<MembershipRow>,
+    /// The subscriptions.
+    pub subscriptions: Vec<SubscriptionRow>,
+    /// The tokens.
+    pub tokens: Vec<TokenRow>,
+    /// How far agents have read.
+    pub cursors: Vec<(AgentId, Sequence)>,
+    /// How many events channels have, and the last of them.
+    pub channel_lengths: Vec<(ChannelName, u64, Sequence)>,
+}
+
+/// What a part of the log changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// The log is applied through here when this is committed.
+    pub applied: Sequence,
+    /// Records to find again, in the order of the log.
+    pub events: Vec<Indexed>,
+    /// Changes of the state, in order.
+    pub changes: Vec<StateChange>,
+    /// How far agents have read.
+    pub cursors: Vec<(AgentId, Sequence)>,
+    /// A number that is kept and given back, whatever it means.
+    pub id_watermark: u64,
+}
+
+/// A record to be found again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Indexed {
+    /// Where it is.
+    pub sequence: Sequence,
+    /// Its id.
+    pub event_id: EventId,
+    /// Who made it.
+    pub source: Source,
+    /// Tells a repetition from another event with the same id.
+    pub digest: Digest,
+    /// Where it goes.
+    pub destination: Address,
+    /// Root of the thread it belongs to.
+    pub thread: Option<EventId>,
+    /// Where it is listed.
+    pub streams: Vec<Stream>,
+    /// Whether it is found by its id. Of several with the same id the first one is.
+    pub dedupe: bool,
+}
+
+/// What is known of an event by its id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Its id.
+    pub event_id: EventId,
+    /// Where it is.
+    pub sequence: Sequence,
+    /// Who made it.
+    pub source: Source,
+    /// Tells a repetition from another event with the same id.
+    pub digest: Digest,
+    /// Where it went.
+    pub destination: Address,
+    /// Root of the thread it belongs to.
+    pub thread: Option<EventId>,
+}
+
+/// A range of the log, without its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Begins after this one.
+    pub after: Sequence,
+    /// Ends before this one.
+    pub before: Sequence,
+}
+
+impl Default for Bounds {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            after: Sequence::ZERO,
+            before: Sequence::MAX,
+        }
+    }
+}
+
+/// From where a page is counted, and the order it comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first.
+    Forward,
+    /// Newest first.
+    Backward,
+}
+
+impl View {
+    /// Name of the file in its directory.
+    pub const FILE: &str = "view.db";
+
+    /// Opens the view of a log in a directory of which the log holds the lock.
+    ///
+    /// Where there is none, or one that does not fit (of another format, of another log, ahead of a log that lost its
+    /// end, damaged), the answer is an empty one. Cursors are kept when they can be read and belong to this log; those
+    /// beyond its head are set back to it. A damaged file is moved aside.
+    ///
+    /// # Errors
+    ///
+    /// Only where the directory cannot be used.
+    pub fn open(
+        directory: &Path,
+        log_id: Uuid,
+        log_head: Sequence,
+        execution: Execution,
+    ) -> Result<(Self, Loaded), Error> {
+        let path = directory.join(Self::FILE);
+        let (connection, loaded) = file::open(
+            &path,
+            file::Log {
+                id: log_id,
+                head: log_head,
+            },
+        )?;
+        let shared = Shared {
+            execution,
+            writer: Mutex::new(writer::Writer::new(connection, loaded.applied)),
+            applied: AtomicU64::new(loaded.applied.get()),
+            readers: Pool::new(&path, execution),
+            path,
+        };
+        Ok((
+            Self {
+                shared: Arc::new(shared),
+            },
+            loaded,
+        ))
+    }
+
+    /// Empties the view in a directory that nobody uses; only the cursors stay, since the log does not have them.
+    pub fn discard(directory: &Path) -> Result<(), Error> {
+        file::discard(&directory.join(Self::FILE))
+    }
+
+    /// The log is applied through here.
+    pub fn applied(&self) -> Sequence {
+        Sequence::new(self.shared.applied.load(Ordering::Acquire))
+    }
+
+    /// Makes an update, all of it or nothing.
+    ///
+    /// Events at or before [`View::applied`] are passed over, and of an update that ends before it only the cursors
+    /// are taken, so that a part of the log can be applied twice.
+    pub async fn commit(&self, update: Update) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let applied = writer
+                .commit(&update)
+                .map_err(|error| Error::from_sqlite(&shared.path, "commit to", error))?;
+            shared.applied.store(applied.get(), Ordering::Release);
+            Ok(())
+        };
+        self.shared.execution.run(work).await
+    }
+
+    /// Looks events up by their ids; those that are not known are passed over.
+    pub async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Found>, Error> {
+        let find = move |transaction: &rusqlite::Transaction<'_>| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT event_id, sequence, source, digest, destination, thread FROM events WHERE event_id = ?1",
+            )?;
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                found.extend(statement.query_one([id.as_str()], decode_found).optional()?);
+            }
+            Ok(found)
+        };
+        self.shared.readers.read(find).await
+    }
+
+    /// Reads a page of a stream, in the order of the direction, after passing over `offset` entries.
+    pub async fn page(
+        &self,
+        stream: Stream,
+        bounds: Bounds,
+        direction: Direction,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<Sequence>, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| index::page(transaction, &stream, bounds, direction, offset, limit))
+            .await
+    }
+
+    /// Merges the oldest entries of several streams: those after a sequence and through another, ascending, each once,
+    /// at most `limit`.
+    pub async fn merge(
+        &self,
+        streams: Vec<Stream>,
+        after: Sequence,
+        through: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Sequence>, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| {
+                index::merge(transaction, &streams, after, through, Direction::Forward, limit)
+            })
+            .await
+    }
+
+    /// Merges the newest entries of several streams: those after a sequence and through another, ascending, each once,
+    /// at most `limit`.
+    pub async fn newest(
+        &self,
+        streams: Vec<Stream>,
+        after: Sequence,
+        through: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Sequence>, Error> {
+        let read = move |transaction: &rusqlite::Transaction<'_>| {
+            let mut newest = index::merge(transaction, &streams, after, through, Direction::Backward, limit)?;
+            newest.reverse();
+            Ok(newest)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Counts the entries of several streams after a sequence and through another, without reading them.
+    ///
+    /// One that is in two of the streams counts twice.
+    pub async fn count(&self, streams: &[Stream], after: Sequence, through: Sequence) -> Result<u64, Error> {
+        let streams = streams.to_vec();
+        self.shared
+            .readers
+            .read(move |transaction| index::count(transaction, &streams, after, through))
+            .await
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("View")
+            .field("path", &self.shared.path)
+            .field("applied", &self.applied())
+            .finish_non_exhaustive()
+    }
+}
+
+fn decode_found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let thread: Option<String> = row.get(5)?;
+    Ok(Found {
+        event_id: database::name(row, 0)?,
+        sequence: to_sequence(row.get(1)?),
+        source: database::name(row, 2)?,
+        digest: Digest::from_bytes(row.get(3)?),
+        destination: database::name(row, 4)?,
+        thread: thread
+            .map(|thread| thread.parse().map_err(|error| database::unreadable(5, error)))
+            .transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The file of a view: opened when it fits the log, started over when it does not.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use openagents_protocol::{AgentId, ChannelName, Sequence};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use uuid::Uuid;
+
+use super::{Loaded, index, state, stream};
+use crate::Error;
+use crate::database::{self, Kind, to_integer, to_sequence};
+
+/// Tables whose rows are found by their key alone have no second tree. An entry is three small numbers; its position
+/// makes counting a subtraction.
+const VIEW: Kind = Kind {
+    name: "the view of a workspace",
+    application_id: 0x4f41_5677,
+    format: 1,
+    schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+             CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                                 PRIMARY KEY (kind, key)) WITHOUT ROWID;
+             CREATE TABLE events (event_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, source TEXT NOT NULL,
+                                  digest BLOB NOT NULL, destination TEXT NOT NULL, thread TEXT) WITHOUT ROWID;
+             CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
+                                   PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+             CREATE TABLE cursors (agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;",
+};
+
+/// Page cache of the writer: 8 MB, enough to keep the busy ends of some thousand streams at hand.
+const CACHE_KIBIBYTES: i32 = -8_000;
+
+/// The log that a view is to follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Log {
+    pub(super) id: Uuid,
+    pub(super) head: Sequence,
+}
+
+/// Opens a view that fits the log; whatever else is found is replaced by an empty one.
+pub(super) fn open(path: &Path, log: Log) -> Result<(Connection, Loaded), Error> {
+    let misfit = match try_open(path, log) {
+        Ok(Ok(fitting)) => return Ok(fitting),
+        Ok(Err(misfit)) => misfit,
+        Err(error) if error.is_damage() => return replace(path, log, &error),
+        Err(Error::NewerFormat { .. }) => "it has a newer format",
+        Err(error) => return Err(error),
+    };
+    tracing::warn!(path = %path.display(), reason = misfit, "starting the view over");
+    match start_over(path, Some(log)) {
+        Err(error) if error.is_damage() => replace(path, log, &error),
+        Err(error) => Err(error),
+        Ok(()) => try_open(path, log)?.map_err(|misfit| not_fitting(path, misfit)),
+    }
+}
+
+/// Empties a view, so that the next one to open it builds it anew. Cursors stay, since the log does not have them.
+pub(super) fn discard(path: &Path) -> Result<(), Error> {
+    if crate::directory::is_empty(path) {
+        return Ok(());
+    }
+    match start_over(path, None) {
+        Err(error) if error.is_damage() => set_aside(path),
+        outcome => outcome,
+    }
+}
+
+type Fitting = (Connection, Loaded);
+
+fn try_open(path: &Path, log: Log) -> Result<Result<Fitting, &'static str>, Error> {
+    let opened = VIEW.open(path)?;
+    if opened.format != VIEW.format {
+        return Ok(Err("it has an older format"));
+    }
+    let connection = opened.connection;
+    let read = || {
+        connection.pragma_update(None, "synchronous", "normal")?;
+        connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
+        let id = match log_id(&connection)? {
+            Some(id) => id,
+            None if is_unused(&connection)? => {
+                start(&connection, Some(log.id), &[])?;
+                log.id
+            }
+            None => return Ok(Err("it does not say to which log it belongs")),
+        };
+        if id != log.id {
+            return Ok(Err("it belongs to another log"));
+        }
+        let loaded = load(&connection)?;
+        if log.head < loaded.applied {
+            return Ok(Err("it is ahead of its log, which lost its end"));
+        }
+        Ok(Ok(loaded))
+    };
+    let loaded = read().map_err(|error| Error::from_sqlite(path, "read", error))?;
+    Ok(loaded.map(|loaded| (connection, loaded)))
+}
+
+fn not_fitting(path: &Path, misfit: &str) -> Error {
+    Error::Damaged {
+        path: path.to_owned(),
+        detail: format!("started over, and still {misfit}"),
+    }
+}
+
+/// Moves a damaged view aside and makes a new one with the cursors that can still be read.
+fn replace(path: &Path, log: Log, damage: &Error) -> Result<Fitting, Error> {
+    tracing::warn!(path = %path.display(), error = %damage, "moving the damaged view aside and starting over");
+    let cursors = salvage(path, log);
+    set_aside(path)?;
+    let made = VIEW.open(path)?.connection;
+    start(&made, Some(log.id), &cursors).map_err(|error| Error::from_sqlite(path, "make", error))?;
+    drop(made);
+    try_open(path, log)?.map_err(|misfit| not_fitting(path, misfit))
+}
+
+fn set_aside(path: &Path) -> Result<(), Error> {
+    for suffix in ["", "-wal", "-shm"] {
+        let from = with_suffix(path, suffix);
+        let to = with_suffix(&with_suffix(path, ".damaged"), suffix);
+        match fs::rename(&from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::from_io(&from, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Replaces all tables by empty ones in one transaction, keeping the cursors into the same log.
+fn start_over(path: &Path, log: Option<Log>) -> Result<(), Error> {
+    let work = || {
+        let mut connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let id = log_id(&transaction).unwrap_or_default();
+        let cursors = match log {
+            Some(log) if id != Some(log.id) => Vec::new(),
+            log => cursors(&transaction, log.map_or(Sequence::MAX, |log| log.head)).unwrap_or_default(),
+        };
+        drop_tables(&transaction)?;
+        VIEW.make(&transaction)?;
+        start(&transaction, log.map(|log| log.id).or(id), &cursors)?;
+        transaction.commit()
+    };
+    work().map_err(|error| Error::from_sqlite(path, "start over", error))
+}
+
+fn drop_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
+    let tables: Vec<String> = statement
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for table in tables {
+        transaction.execute_batch(&format!("DROP TABLE \"{}\"", table.replace('"', "\"\"")))?;
+    }
+    Ok(())
+}
+
+/// The cursors of a damaged view, as far as they can be read.
+fn salvage(path: &Path, log: Log) -> Vec<(AgentId, Sequence)> {
+    let read = || {
+        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if log_id(&connection)? == Some(log.id) {
+            cursors(&connection, log.head)
+        } else {
+            Ok(Vec::new())
+        }
+    };
+    read().unwrap_or_default()
+}
+
+fn start(
+    connection: &Connection,
+    log_id: Option<Uuid>,
+    cursors: &[(AgentId, Sequence)],
+) -> rusqlite::Result<()> {
+    for (agent, sequence) in cursors {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO cursors (agent, sequence) VALUES (?1, ?2)")?
+            .execute((agent.as_str(), to_integer(*sequence)))?;
+    }
+    if let Some(id) = log_id {
+        connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES ('log_id', ?1)",
+            [id.to_string()],
+        )?;
+    }
+    Ok(())
+}
+
+fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
+    let mut loaded = Loaded {
+        applied: to_sequence(number(connection, "applied")?),
+        id_watermark: number(connection, "id_watermark")?.cast_unsigned(),
+        cursors: cursors(connection, Sequence::MAX)?,
+        channel_lengths: channel_lengths(connection)?,
+        ..Loaded::default()
+    };
+    state::load(connection, &mut loaded)?;
+    Ok(loaded)
+}
+
+/// Nothing was ever committed to it: it was made just now, or by somebody who then was stopped.
+fn is_unused(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_one("SELECT NOT EXISTS (SELECT 1 FROM meta)", [], |row| row.get(0))
+}
+
+fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    let text: Option<String> = connection
+        .query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+fn number(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let number = connection
+        .query_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        .optional()?;
+    Ok(number.unwrap_or_default())
+}
+
+/// The cursors, none of them after the head of the log: what it lost will be written again with other content.
+fn cursors(connection: &Connection, head: Sequence) -> rusqlite::Result<Vec<(AgentId, Sequence)>> {
+    let mut statement = connection.prepare("SELECT agent, sequence FROM cursors")?;
+    statement
+        .query_map([], |row| {
+            Ok((database::name(row, 0)?, to_sequence(row.get(1)?).min(head)))
+        })?
+        .collect()
+}
+
+fn channel_lengths(connection: &Connection) -> rusqlite::Result<Vec<(ChannelName, u64, Sequence)>> {
+    let [first, end] = stream::CHANNELS;
+    let mut statement = connection
+        .prepare("SELECT id, substr(name, length(?1) + 1) FROM streams WHERE ?1 <= name AND name < ?2")?;
+    let channels: Vec<(i64, ChannelName)> = statement
+        .query_map([first, end], |row| Ok((row.get(0)?, database::name(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut lengths = Vec::with_capacity(channels.len());
+    for (id, channel) in channels {
+        if let Some((sequence, position)) = index::last_entry(connection, id, i64::MAX)? {
+            lengths.push((channel, position.cast_unsigned(), to_sequence(sequence)));
+        }
+    }
+    Ok(lengths)
+}

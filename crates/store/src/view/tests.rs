@@ -1,0 +1,430 @@
+use std::collections::BTreeSet;
+
+use openagents_protocol::Json;
+use openagents_protocol::record::{Role, TokenGrant};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+
+const LOG: Uuid = Uuid::from_u128(1);
+
+fn open(directory: &TempDir, head: u64) -> (View, Loaded) {
+    View::open(directory.path(), LOG, Sequence::new(head), Execution::Blocking).unwrap()
+}
+
+fn agent(id: &str) -> AgentId {
+    id.parse().unwrap()
+}
+
+fn channel(name: &str) -> Stream {
+    Stream::Channel(name.parse().unwrap())
+}
+
+fn event(sequence: u64, streams: Vec<Stream>) -> Indexed {
+    Indexed {
+        sequence: Sequence::new(sequence),
+        event_id: format!("event-{sequence}").parse().unwrap(),
+        source: Source::Agent(agent("alice")),
+        digest: Digest::from_bytes([7; 16]),
+        destination: "channel:general".parse().unwrap(),
+        thread: Some("root".parse().unwrap()),
+        streams,
+        dedupe: true,
+    }
+}
+
+fn update(applied: u64, events: Vec<Indexed>) -> Update {
+    Update {
+        applied: Sequence::new(applied),
+        events,
+        ..Update::default()
+    }
+}
+
+fn sequences(numbers: impl IntoIterator<Item = u64>) -> Vec<Sequence> {
+    numbers.into_iter().map(Sequence::new).collect()
+}
+
+async fn all_of(view: &View, stream: Stream) -> Vec<Sequence> {
+    view.page(stream, Bounds::default(), Direction::Forward, 0, usize::MAX)
+        .await
+        .unwrap()
+}
+
+fn agent_row(id: &str) -> AgentRow {
+    AgentRow {
+        agent_id: agent(id),
+        first_sequence: Sequence::new(1),
+        metadata: Json::empty_object(),
+        generated: false,
+        online: true,
+        joined_ms: 1,
+        last_seen_ms: 2,
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_is_loaded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, loaded) = open(&directory, 0);
+    assert_eq!(loaded, Loaded::default());
+    let channel_row = ChannelRow {
+        channel: "general".parse().unwrap(),
+        description: "all".to_owned(),
+        creator: Source::Agent(agent("alice")),
+        created_ms: 3,
+        created_at: Sequence::new(1),
+    };
+    let spans = vec![Span {
+        from: Sequence::new(1),
+        to: Some(Sequence::new(2)),
+    }];
+    let membership = MembershipRow {
+        channel: "general".parse().unwrap(),
+        agent_id: agent("bob"),
+        spans,
+    };
+    let subscription = SubscriptionRow {
+        id: "s".parse().unwrap(),
+        agent_id: agent("bob"),
+        patterns: vec!["channel.*".parse().unwrap()],
+        channels: None,
+    };
+    let hash = "00".to_owned();
+    let grant = TokenGrant {
+        id: "t".parse().unwrap(),
+        hash,
+        role: Role::Admin,
+        agent_id: None,
+        expires_ms: None,
+    };
+    let token = TokenRow {
+        grant,
+        created_ms: 4,
+        revoked: false,
+    };
+    let committed = Update {
+        applied: Sequence::new(3),
+        events: vec![
+            event(1, vec![channel("general")]),
+            event(3, vec![channel("general"), Stream::Everyone]),
+        ],
+        changes: vec![
+            StateChange::PutAgent(agent_row("alice")),
+            StateChange::PutAgent(agent_row("gone")),
+            StateChange::RemoveAgent(agent("gone")),
+            StateChange::PutChannel(channel_row.clone()),
+            StateChange::PutMembership(membership.clone()),
+            StateChange::PutSubscription(subscription.clone()),
+            StateChange::PutToken(token.clone()),
+        ],
+        cursors: vec![(agent("bob"), Sequence::new(2))],
+        id_watermark: u64::MAX,
+    };
+    view.commit(committed).await.unwrap();
+    assert_eq!(view.applied(), Sequence::new(3));
+    drop(view);
+
+    let (view, loaded) = open(&directory, 3);
+    let expected = Loaded {
+        applied: Sequence::new(3),
+        id_watermark: u64::MAX,
+        agents: vec![agent_row("alice")],
+        channels: vec![channel_row],
+        memberships: vec![membership],
+        subscriptions: vec![subscription],
+        tokens: vec![token],
+        cursors: vec![(agent("bob"), Sequence::new(2))],
+        channel_lengths: vec![("general".parse().unwrap(), 2, Sequence::new(3))],
+    };
+    assert_eq!(loaded, expected);
+    let found = view
+        .find(vec!["nobody".parse().unwrap(), "event-3".parse().unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].sequence, Sequence::new(3));
+    assert_eq!(found[0].destination, "channel:general".parse().unwrap());
+    assert_eq!(found[0].thread, Some("root".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn applying_a_part_of_the_log_twice_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 9);
+    let first = update(
+        2,
+        vec![
+            event(1, vec![Stream::Everyone]),
+            event(2, vec![Stream::Everyone, Stream::Everyone]),
+        ],
+    );
+    let mut second = update(
+        3,
+        vec![event(2, vec![Stream::Everyone]), event(3, vec![Stream::Everyone])],
+    );
+    second.changes.push(StateChange::PutAgent(agent_row("alice")));
+    view.commit(first.clone()).await.unwrap();
+    view.commit(second).await.unwrap();
+    let mut stale = first;
+    stale.changes.push(StateChange::RemoveAgent(agent("alice")));
+    view.commit(stale).await.unwrap();
+    assert_eq!(view.applied(), Sequence::new(3));
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences(1..=3));
+    assert_eq!(
+        view.count(&[Stream::Everyone], Sequence::ZERO, Sequence::MAX)
+            .await
+            .unwrap(),
+        3
+    );
+    drop(view);
+    assert_eq!(open(&directory, 9).1.agents.len(), 1);
+}
+
+#[tokio::test]
+async fn an_update_that_fails_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 9);
+    view.commit(update(1, vec![event(1, vec![Stream::Everyone])]))
+        .await
+        .unwrap();
+    let saboteur = Connection::open(directory.path().join(View::FILE)).unwrap();
+    // The cursors come last: everything before them is already written when they fail.
+    saboteur
+        .execute_batch("ALTER TABLE cursors RENAME TO elsewhere")
+        .unwrap();
+    let mut failing = update(2, vec![event(2, vec![Stream::Everyone, channel("new")])]);
+    failing.changes.push(StateChange::PutAgent(agent_row("alice")));
+    failing.cursors.push((agent("bob"), Sequence::new(1)));
+    view.commit(failing.clone()).await.unwrap_err();
+    assert_eq!(view.applied(), Sequence::new(1));
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences([1]));
+
+    saboteur
+        .execute_batch("ALTER TABLE elsewhere RENAME TO cursors")
+        .unwrap();
+    view.commit(failing).await.unwrap();
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences([1, 2]));
+    assert_eq!(all_of(&view, channel("new")).await, sequences([2]));
+    assert_eq!(
+        view.count(&[Stream::Everyone], Sequence::ZERO, Sequence::MAX)
+            .await
+            .unwrap(),
+        2
+    );
+}
+
+/// Commits one event and two cursors to a new view.
+async fn a_used_view() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 5);
+    let mut used = update(5, vec![event(5, vec![Stream::Everyone])]);
+    used.cursors = vec![
+        (agent("alice"), Sequence::new(2)),
+        (agent("bob"), Sequence::new(5)),
+    ];
+    used.changes.push(StateChange::PutAgent(agent_row("alice")));
+    view.commit(used).await.unwrap();
+    directory
+}
+
+fn started_over(loaded: Loaded, cursors: &[(&str, u64)]) {
+    let cursors = cursors
+        .iter()
+        .map(|(id, sequence)| (agent(id), Sequence::new(*sequence)))
+        .collect();
+    assert_eq!(
+        loaded,
+        Loaded {
+            cursors,
+            ..Loaded::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_view_that_is_ahead_of_its_log_starts_over() {
+    let directory = a_used_view().await;
+    let (view, loaded) = open(&directory, 4);
+    // A cursor beyond the end would pass over what is written there next.
+    started_over(loaded, &[("alice", 2), ("bob", 4)]);
+    assert!(all_of(&view, Stream::Everyone).await.is_empty());
+    view.commit(update(4, vec![event(4, vec![Stream::Everyone])]))
+        .await
+        .unwrap();
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences([4]));
+}
+
+#[tokio::test]
+async fn a_view_of_another_log_starts_over_without_cursors() {
+    let directory = a_used_view().await;
+    let other = View::open(
+        directory.path(),
+        Uuid::from_u128(2),
+        Sequence::new(9),
+        Execution::Inline,
+    )
+    .unwrap();
+    started_over(other.1, &[]);
+}
+
+#[tokio::test]
+async fn a_view_of_another_format_starts_over() {
+    for format in [0, 7] {
+        let directory = a_used_view().await;
+        let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
+        connection.pragma_update(None, "user_version", format).unwrap();
+        drop(connection);
+        started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    }
+}
+
+#[tokio::test]
+async fn a_discarded_view_keeps_its_cursors() {
+    let directory = a_used_view().await;
+    View::discard(directory.path()).unwrap();
+    started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    View::discard(tempfile::tempdir().unwrap().path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_view_is_moved_aside() {
+    let directory = a_used_view().await;
+    let path = directory.path().join(View::FILE);
+    std::fs::write(&path, "not a database".repeat(1_000)).unwrap();
+    started_over(open(&directory, 9).1, &[]);
+    assert!(directory.path().join("view.db.damaged").exists());
+
+    let directory = a_used_view().await;
+    let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
+    connection
+        .execute("UPDATE state SET value = 'no JSON'", [])
+        .unwrap();
+    drop(connection);
+    started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    assert!(directory.path().join("view.db.damaged").exists());
+
+    let directory = a_used_view().await;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(directory.path().join(View::FILE))
+        .unwrap();
+    file.set_len(8192).unwrap();
+    started_over(open(&directory, 9).1, &[]);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_removed_takes_its_cursor_along() {
+    let directory = a_used_view().await;
+    let (view, _) = open(&directory, 9);
+    let mut removed = update(6, vec![]);
+    removed.changes.push(StateChange::RemoveAgent(agent("alice")));
+    view.commit(removed).await.unwrap();
+    drop(view);
+    let cursors = open(&directory, 9).1.cursors;
+    assert_eq!(cursors, [(agent("bob"), Sequence::new(5))]);
+}
+
+#[tokio::test]
+async fn pages_go_both_ways() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 99);
+    let events = (1..=10)
+        .map(|number| event(number * 2, vec![channel("general")]))
+        .collect();
+    view.commit(update(20, events)).await.unwrap();
+    let page = async |after, before, direction, offset, limit| {
+        let bounds = Bounds {
+            after: Sequence::new(after),
+            before: Sequence::new(before),
+        };
+        view.page(channel("general"), bounds, direction, offset, limit)
+            .await
+            .unwrap()
+    };
+    assert_eq!(page(4, 12, Direction::Forward, 0, 9).await, sequences([6, 8, 10]));
+    assert_eq!(page(4, 12, Direction::Backward, 0, 2).await, sequences([10, 8]));
+    assert_eq!(page(0, 99, Direction::Backward, 3, 2).await, sequences([14, 12]));
+    assert_eq!(page(0, 99, Direction::Forward, 9, 5).await, sequences([20]));
+    assert!(page(0, 99, Direction::Forward, u64::MAX, 5).await.is_empty());
+    assert!(all_of(&view, channel("unknown")).await.is_empty());
+}
+
+/// The streams of the model: few enough that many events share them.
+fn streams() -> [Stream; 5] {
+    let conversation = Stream::Conversation(agent("alice"), agent("bob"));
+    [
+        channel("general"),
+        channel("dev"),
+        Stream::Inbox(agent("bob")),
+        conversation,
+        Stream::Everyone,
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_index_agrees_with_a_plain_list(
+        log in prop::collection::vec((1_u64..4, prop::collection::btree_set(0_usize..5, 0..4)), 0..400),
+        commits in 1_usize..200,
+        questions in prop::collection::vec(
+            (prop::collection::btree_set(0_usize..5, 0..5), 0_u64..900, 0_u64..900, 0_usize..60, 0_u64..20), 1..12),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut sequence = 0;
+        let mut model = Vec::new();
+        for (step, members) in log {
+            sequence += step;
+            model.push((Sequence::new(sequence), members));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (view, _) = View::open(directory.path(), LOG, Sequence::MAX, Execution::Inline).unwrap();
+        runtime.block_on(async {
+            for chunk in model.chunks(commits) {
+                let listed = |members: &BTreeSet<usize>| members.iter().map(|it| streams()[*it].clone()).collect();
+                let events = chunk.iter().map(|(sequence, members)| event(sequence.get(), listed(members))).collect();
+                view.commit(update(chunk.last().unwrap().0.get(), events)).await.unwrap();
+            }
+            for (members, after, through, limit, offset) in questions {
+                let (after, through) = (Sequence::new(after), Sequence::new(through));
+                let chosen: Vec<Stream> = members.iter().map(|it| streams()[*it].clone()).collect();
+                let within = |sequence: Sequence| after < sequence && sequence <= through;
+                let union: Vec<Sequence> = model.iter()
+                    .filter(|(sequence, of)| within(*sequence) && !of.is_disjoint(&members))
+                    .map(|(sequence, _)| *sequence)
+                    .collect();
+                let merged = view.merge(chosen.clone(), after, through, limit).await.unwrap();
+                prop_assert_eq!(&merged, &union[..union.len().min(limit)]);
+                let newest = view.newest(chosen.clone(), after, through, limit).await.unwrap();
+                prop_assert_eq!(&newest, &union[union.len().saturating_sub(limit)..]);
+                let count: usize = model.iter()
+                    .filter(|(sequence, _)| within(*sequence))
+                    .map(|(_, of)| of.intersection(&members).count())
+                    .sum();
+                let counted = view.count(&chosen, after, through).await.unwrap();
+                prop_assert_eq!(counted, u64::try_from(count).unwrap());
+
+                for member in members {
+                    let mut expected: Vec<Sequence> = model.iter()
+                        .filter(|(sequence, of)| after < *sequence && *sequence < through && of.contains(&member))
+                        .map(|(sequence, _)| *sequence)
+                        .collect();
+                    let bounds = Bounds { after, before: through };
+                    let passed = usize::try_from(offset).unwrap();
+                    for direction in [Direction::Forward, Direction::Backward] {
+                        let stream = streams()[member].clone();
+                        let page = view.page(stream, bounds, direction, offset, limit).await.unwrap();
+                        let wanted: Vec<_> = expected.iter().skip(passed).take(limit).copied().collect();
+                        prop_assert_eq!(page, wanted);
+                        expected.reverse();
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

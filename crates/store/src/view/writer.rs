@@ -1,0 +1,155 @@
+//! The one connection that changes a view.
+
+use std::collections::HashMap;
+
+use openagents_protocol::Sequence;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{Indexed, StateChange, Stream, Update, index};
+use crate::database::to_integer;
+
+/// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
+/// and simpler than choosing.
+const CACHED_STREAMS: usize = 50_000;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    connection: Connection,
+    applied: Sequence,
+    /// Ends of streams; as the last commit left them.
+    ends: HashMap<Stream, End>,
+}
+
+/// The end of a stream.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    id: i64,
+    sequence: i64,
+    position: i64,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, applied: Sequence) -> Self {
+        Self {
+            connection,
+            applied,
+            ends: HashMap::new(),
+        }
+    }
+
+    /// Makes an update in one transaction, and says what is applied after it.
+    pub(super) fn commit(&mut self, update: &Update) -> rusqlite::Result<Sequence> {
+        let outcome = self.try_commit(update);
+        match outcome {
+            Ok(()) => self.applied = self.applied.max(update.applied),
+            // What was rolled back may be in there.
+            Err(_) => self.ends.clear(),
+        }
+        outcome.map(|()| self.applied)
+    }
+
+    fn try_commit(&mut self, update: &Update) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // An update from before the last one is in there already, and its rows may be older than those that are.
+        if self.applied <= update.applied {
+            let fresh = update.events.iter().filter(|event| self.applied < event.sequence);
+            for event in fresh {
+                index_event(&transaction, &mut self.ends, event)?;
+            }
+            for change in &update.changes {
+                change.write(&transaction)?;
+                if let StateChange::RemoveAgent(agent) = change {
+                    transaction
+                        .prepare_cached("DELETE FROM cursors WHERE agent = ?1 AND sequence <= ?2")?
+                        .execute((agent.as_str(), to_integer(update.applied)))?;
+                }
+            }
+            put_number(&transaction, "applied", to_integer(update.applied))?;
+            put_number(&transaction, "id_watermark", update.id_watermark.cast_signed())?;
+        }
+        for (agent, sequence) in &update.cursors {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO cursors (agent, sequence) VALUES (?1, ?2)")?
+                .execute((agent.as_str(), to_integer(*sequence)))?;
+        }
+        transaction.commit()
+    }
+}
+
+fn index_event(
+    transaction: &Transaction<'_>,
+    ends: &mut HashMap<Stream, End>,
+    event: &Indexed,
+) -> rusqlite::Result<()> {
+    let sequence = to_integer(event.sequence);
+    if event.dedupe {
+        // The first one with an id keeps it.
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((
+                event.event_id.as_str(),
+                sequence,
+                event.source.as_str(),
+                event.digest.as_bytes().as_slice(),
+                event.destination.to_string(),
+                event.thread.as_ref().map(AsRef::<str>::as_ref),
+            ))?;
+    }
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
+    for stream in &event.streams {
+        let end = end_of(transaction, ends, stream)?;
+        // A stream that is named twice has the event once.
+        if end.sequence < sequence {
+            end.sequence = sequence;
+            end.position += 1;
+            insert.execute((end.id, end.sequence, end.position))?;
+        }
+    }
+    Ok(())
+}
+
+fn end_of<'a>(
+    transaction: &Transaction<'_>,
+    ends: &'a mut HashMap<Stream, End>,
+    stream: &Stream,
+) -> rusqlite::Result<&'a mut End> {
+    if !ends.contains_key(stream) {
+        if CACHED_STREAMS <= ends.len() {
+            ends.clear();
+        }
+        ends.insert(stream.clone(), find_end(transaction, stream)?);
+    }
+    Ok(ends.get_mut(stream).expect("it was put there"))
+}
+
+fn find_end(transaction: &Transaction<'_>, stream: &Stream) -> rusqlite::Result<End> {
+    if let Some(id) = index::stream_id(transaction, stream)? {
+        let (sequence, position) = index::last_entry(transaction, id, i64::MAX)?.unwrap_or_default();
+        return Ok(End {
+            id,
+            sequence,
+            position,
+        });
+    }
+    transaction
+        .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
+        .execute([stream.stored_name()])?;
+    Ok(End {
+        id: transaction.last_insert_rowid(),
+        sequence: 0,
+        position: 0,
+    })
+}
+
+fn put_number(transaction: &Transaction<'_>, name: &str, number: i64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute((name, number))?;
+    Ok(())
+}
