@@ -1,0 +1,3 @@
+//! End-to-end suites: real servers, real sockets.
+
+mod small_client;
