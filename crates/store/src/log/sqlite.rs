@@ -27,14 +27,6 @@ const LOG: Kind = Kind {
              CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);",
 };
 
-/// After so many pages (16 MB) the write-ahead log is copied into the file. Rarer than by default, since pages at
-/// the end of the table are rewritten by many commits and copied once; not rarer still, since opening after a crash
-/// reads the write-ahead log once.
-const CHECKPOINT_PAGES: u32 = 4_000;
-
-/// What stays of a write-ahead log that a slow reader once let grow.
-const JOURNAL_BYTES: u32 = 32 * 1024 * 1024;
-
 /// Most records that wait for the disk with [`Durability::Memory`]. A second or so of a busy disk: long enough to
 /// bridge a checkpoint, short enough to bound what a crash loses. An append that finds no space waits.
 const QUEUE_RECORDS: usize = 65_536;
@@ -129,8 +121,7 @@ impl SqliteLog {
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
-            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-            connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+            database::checkpoint_rarely(&connection)?;
             synchronise(&connection, durability)?;
             Ok((log_id(&connection)?, last_sequence(&connection)?))
         };
