@@ -93,7 +93,13 @@ pub(super) fn merge(
     let page = (limit / streams.len().max(1) + 1).clamp(FIRST_PAGE, LARGEST_PAGE);
     let mut lanes: Vec<Lane> = distinct(connection, streams)?
         .into_iter()
-        .map(|stream| Lane { stream, range, direction, page, fetched: VecDeque::new() })
+        .map(|stream| Lane {
+            stream,
+            range,
+            direction,
+            page,
+            fetched: VecDeque::new(),
+        })
         .collect();
     let mut heap = BinaryHeap::with_capacity(lanes.len());
     for (index, lane) in lanes.iter_mut().enumerate() {
