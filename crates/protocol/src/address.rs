@@ -41,9 +41,11 @@ impl FromStr for Address {
             Some(("channel", name)) => Ok(Self::Channel(ChannelName::from_written(name)?)),
             Some(("system", _)) => Ok(Self::System),
             Some(("mod", name)) => Ok(Self::Mod(name.parse()?)),
-            Some(("group" | "unknown", _)) => {
-                Err(InvalidName::new("address", input, "this role cannot be written to"))
-            }
+            Some(("group" | "unknown", _)) => Err(InvalidName::new(
+                "address",
+                input,
+                "this role cannot be written to",
+            )),
             _ => Ok(Self::Agent(input.parse()?)),
         }
     }
@@ -107,7 +109,11 @@ impl TryFrom<String> for Source {
     type Error = InvalidName;
 
     fn try_from(input: String) -> Result<Self, InvalidName> {
-        if input == "system" { Ok(Self::System) } else { Ok(Self::Agent(input.parse()?)) }
+        if input == "system" {
+            Ok(Self::System)
+        } else {
+            Ok(Self::Agent(input.parse()?))
+        }
     }
 }
 
@@ -142,8 +148,18 @@ mod tests {
         check("agent:broadcast", "agent:broadcast");
         check("broadcast", "agent:broadcast");
         check("system:system", "system:system");
-        check("mod:openagents.mods.workspace.forum", "mod:openagents.mods.workspace.forum");
-        for invalid in ["", "agent:", "channel:", "agent", "group:admins", "agent:agent:bob"] {
+        check(
+            "mod:openagents.mods.workspace.forum",
+            "mod:openagents.mods.workspace.forum",
+        );
+        for invalid in [
+            "",
+            "agent:",
+            "channel:",
+            "agent",
+            "group:admins",
+            "agent:agent:bob",
+        ] {
             assert!(invalid.parse::<Address>().is_err(), "{invalid:?}");
         }
     }

@@ -278,7 +278,10 @@ impl Message {
     }
 
     /// The message of a record.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double for 280,000 years")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 fit a double for 280,000 years"
+    )]
     pub fn of(record: &Record) -> Self {
         let header = &record.header;
         let (channel, target_id) = match &header.destination {

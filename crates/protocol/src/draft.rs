@@ -3,7 +3,8 @@
 use crate::json::RawObject;
 use crate::record::{Body, Digest};
 use crate::{
-    Address, AgentId, ChannelName, ErrorBody, ErrorCode, Event, EventId, EventName, InvalidName, Json, Visibility,
+    Address, AgentId, ChannelName, ErrorBody, ErrorCode, Event, EventId, EventName, InvalidName, Json,
+    Visibility,
 };
 
 /// An event that is well-formed; whether it is allowed is decided by the workspace.
@@ -67,16 +68,30 @@ impl Intent {
     /// Where the event goes.
     pub fn destination(&self) -> Address {
         match self {
-            Self::Message { target: MessageTarget::Channel(channel), .. } => Address::Channel(channel.clone()),
-            Self::Message { target: MessageTarget::Agent(agent), .. } => Address::Agent(agent.clone()),
+            Self::Message {
+                target: MessageTarget::Channel(channel),
+                ..
+            } => Address::Channel(channel.clone()),
+            Self::Message {
+                target: MessageTarget::Agent(agent),
+                ..
+            } => Address::Agent(agent.clone()),
             Self::Event { destination } => destination.clone(),
         }
     }
 }
 
 /// Keys of a message payload that the workspace sets itself.
-const SET_BY_WORKSPACE: [&str; 8] =
-    ["channel", "sender_id", "message_id", "reply_to_id", "parent_id", "text", "erased", "target_id"];
+const SET_BY_WORKSPACE: [&str; 8] = [
+    "channel",
+    "sender_id",
+    "message_id",
+    "reply_to_id",
+    "parent_id",
+    "text",
+    "erased",
+    "target_id",
+];
 
 /// Longest free text beside the payload (`thread_name`, `relevant_mod`), in bytes.
 const MAX_LABEL: usize = 256;
@@ -108,21 +123,42 @@ impl Draft {
             ));
         };
         let destination: Address = parse("destination_id", destination)?;
-        event.payload.check().map_err(|error| ErrorBody::json("payload", &error))?;
+        event
+            .payload
+            .check()
+            .map_err(|error| ErrorBody::json("payload", &error))?;
         require_object("payload", &event.payload)?;
         if let Some(metadata) = &event.metadata {
-            metadata.check().map_err(|error| ErrorBody::json("metadata", &error))?;
+            metadata
+                .check()
+                .map_err(|error| ErrorBody::json("metadata", &error))?;
             require_object("metadata", metadata)?;
         }
         label("thread_name", event.thread_name.as_deref())?;
         label("relevant_mod", event.relevant_mod.as_deref())?;
-        let reply_to = event.reply_to_id.as_deref().map(|id| parse("reply_to_id", id)).transpose()?;
-        let response_to = event.response_to.as_deref().map(|id| parse("response_to", id)).transpose()?;
+        let reply_to = event
+            .reply_to_id
+            .as_deref()
+            .map(|id| parse("reply_to_id", id))
+            .transpose()?;
+        let response_to = event
+            .response_to
+            .as_deref()
+            .map(|id| parse("response_to", id))
+            .transpose()?;
 
         let (name, intent, payload) = understand(name, destination, event.payload, reply_to)?;
-        let body = Body { payload, metadata: event.metadata, text_representation: event.text_representation };
+        let body = Body {
+            payload,
+            metadata: event.metadata,
+            text_representation: event.text_representation,
+        };
         if event.ephemeral && matches!(intent, Intent::Message { .. }) {
-            return Err(ErrorBody::field(ErrorCode::InvalidField, "ephemeral", "a message is always stored"));
+            return Err(ErrorBody::field(
+                ErrorCode::InvalidField,
+                "ephemeral",
+                "a message is always stored",
+            ));
         }
         Ok(Self {
             digest: Digest::of(&name, &intent.destination(), &body),
@@ -132,7 +168,10 @@ impl Draft {
             body,
             response_to,
             visibility: event.visibility,
-            allowed_agents: event.allowed_agents.map(|agents| named("allowed_agents", &agents)).transpose()?,
+            allowed_agents: event
+                .allowed_agents
+                .map(|agents| named("allowed_agents", &agents))
+                .transpose()?,
             requires_response: event.requires_response,
             thread_name: event.thread_name,
             relevant_mod: event.relevant_mod,
@@ -147,12 +186,20 @@ fn understand(
     payload: Json,
     reply_to: Option<EventId>,
 ) -> Result<(EventName, Intent, Json), ErrorBody> {
-    let wrong = |message: &str| Err(ErrorBody::field(ErrorCode::InvalidDestination, "destination_id", message));
+    let wrong = |message: &str| {
+        Err(ErrorBody::field(
+            ErrorCode::InvalidDestination,
+            "destination_id",
+            message,
+        ))
+    };
     let target = match (name.as_str(), destination) {
         ("channel.message.posted" | "channel.message.replied", Address::Channel(channel)) => {
             MessageTarget::Channel(channel)
         }
-        ("direct.message.received" | "direct.message.sent", Address::Agent(agent)) => MessageTarget::Agent(agent),
+        ("direct.message.received" | "direct.message.sent", Address::Agent(agent)) => {
+            MessageTarget::Agent(agent)
+        }
         ("channel.message.posted" | "channel.message.replied", _) => {
             return wrong("a channel message goes to a channel, such as `channel:general`");
         }
@@ -164,34 +211,57 @@ fn understand(
         (other, destination) if is_reserved(other) => {
             let _ = destination;
             let message = format!("events named {other:?} are made by the workspace only");
-            return Err(ErrorBody::field(ErrorCode::ReservedEventName, "event_name", message));
+            return Err(ErrorBody::field(
+                ErrorCode::ReservedEventName,
+                "event_name",
+                message,
+            ));
         }
         (_, destination) => return Ok((name, Intent::Event { destination }, payload)),
     };
 
     let entries = RawObject::parse(payload.as_str()).map_err(|error| ErrorBody::json("payload", &error))?;
-    let reply_to = match (reply_to, entries.get("reply_to_id").or_else(|| entries.get("parent_id"))) {
+    let reply_to = match (
+        reply_to,
+        entries.get("reply_to_id").or_else(|| entries.get("parent_id")),
+    ) {
         (None, Some(raw)) if raw.get() != "null" => {
             let id: String = serde_json::from_str(raw.get()).map_err(|_| {
-                ErrorBody::field(ErrorCode::InvalidField, "payload.reply_to_id", "it is not a string")
+                ErrorBody::field(
+                    ErrorCode::InvalidField,
+                    "payload.reply_to_id",
+                    "it is not a string",
+                )
             })?;
             Some(parse("payload.reply_to_id", &id)?)
         }
         (given, _) => given,
     };
     if name == "channel.message.replied" && reply_to.is_none() {
-        return Err(ErrorBody::field(ErrorCode::InvalidField, "reply_to_id", "a reply names the message it replies to"));
+        return Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            "reply_to_id",
+            "a reply names the message it replies to",
+        ));
     }
     let content = content(&entries)?;
     let mut mentioned = match content_text(&content) {
         Some(text) => mentions(&text),
         None => Vec::new(),
     };
-    if let Some(named) = entries.get("mentioned_agent_id").filter(|raw| raw.get() != "null") {
+    if let Some(named) = entries
+        .get("mentioned_agent_id")
+        .filter(|raw| raw.get() != "null")
+    {
         let id: String = serde_json::from_str(named.get()).map_err(|_| {
-            ErrorBody::field(ErrorCode::InvalidField, "payload.mentioned_agent_id", "it is not a string")
+            ErrorBody::field(
+                ErrorCode::InvalidField,
+                "payload.mentioned_agent_id",
+                "it is not a string",
+            )
         })?;
-        let named = AgentId::from_written(&id).map_err(|error| ErrorBody::name("payload.mentioned_agent_id", &error))?;
+        let named = AgentId::from_written(&id)
+            .map_err(|error| ErrorBody::name("payload.mentioned_agent_id", &error))?;
         if !mentioned.contains(&named) {
             mentioned.push(named);
         }
@@ -202,27 +272,47 @@ fn understand(
         (MessageTarget::Channel(_), Some(_)) => "channel.message.replied",
     });
     let payload = message_payload(&entries, &content);
-    Ok((name, Intent::Message { target, reply_to, mentioned }, payload))
+    Ok((
+        name,
+        Intent::Message {
+            target,
+            reply_to,
+            mentioned,
+        },
+        payload,
+    ))
 }
 
 /// Names that only the workspace gives out.
 fn is_reserved(name: &str) -> bool {
-    let own = ["system.", "channel.", "direct.", "workspace."].iter().any(|prefix| name.starts_with(prefix));
+    let own = ["system.", "channel.", "direct.", "workspace."]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
     own || (name.starts_with("agent.") && name != "agent.message")
 }
 
 fn content(entries: &RawObject<'_>) -> Result<Json, ErrorBody> {
     let Some(raw) = entries.get("content").or_else(|| entries.get("text")) else {
         let message = "a message has content: an object such as {\"text\": \"hello\"}, or plain text";
-        return Err(ErrorBody::field(ErrorCode::InvalidField, "payload.content", message));
+        return Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            "payload.content",
+            message,
+        ));
     };
     match raw.get().as_bytes().first() {
         Some(b'{') => Ok(Json::from_raw(raw.to_owned())),
         Some(b'"') => {
             let object = format!("{{\"text\":{}}}", raw.get());
-            object.parse().map_err(|error| ErrorBody::json("payload.content", &error))
+            object
+                .parse()
+                .map_err(|error| ErrorBody::json("payload.content", &error))
         }
-        _ => Err(ErrorBody::field(ErrorCode::InvalidField, "payload.content", "it is neither an object nor text")),
+        _ => Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            "payload.content",
+            "it is neither an object nor text",
+        )),
     }
 }
 
@@ -230,13 +320,22 @@ fn content_text(content: &Json) -> Option<String> {
     if !content.as_str().contains('@') && !content.as_str().contains("\\u") {
         return None;
     }
-    content.get("text").and_then(serde_json::Value::as_str).map(str::to_owned)
+    content
+        .get("text")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned)
 }
 
 fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
-    let written = entries.0.iter().filter(|(key, _)| key != "content" && !SET_BY_WORKSPACE.contains(&key.as_str()));
+    let written = entries
+        .0
+        .iter()
+        .filter(|(key, _)| key != "content" && !SET_BY_WORKSPACE.contains(&key.as_str()));
     let all = std::iter::once(("content".to_owned(), content.as_raw()));
-    let all = RawObject(all.chain(written.map(|(key, value)| (key.clone(), *value))).collect());
+    let all = RawObject(
+        all.chain(written.map(|(key, value)| (key.clone(), *value)))
+            .collect(),
+    );
     Json::from_raw(serde_json::value::to_raw_value(&all).expect("made of JSON"))
 }
 
@@ -269,24 +368,36 @@ fn parse<T: std::str::FromStr<Err = InvalidName>>(field: &str, written: &str) ->
 
 fn named(field: &str, agents: &[String]) -> Result<Vec<AgentId>, ErrorBody> {
     if MAX_NAMED < agents.len() {
-        return Err(ErrorBody::field(ErrorCode::InvalidField, field, format!("it names more than {MAX_NAMED} agents")));
+        return Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            field,
+            format!("it names more than {MAX_NAMED} agents"),
+        ));
     }
     let parsed = agents.iter().map(|id| AgentId::from_written(id));
-    parsed.collect::<Result<_, _>>().map_err(|error| ErrorBody::name(field, &error))
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(|error| ErrorBody::name(field, &error))
 }
 
 fn require_object(field: &str, json: &Json) -> Result<(), ErrorBody> {
     if json.is_object() {
         return Ok(());
     }
-    Err(ErrorBody::field(ErrorCode::InvalidField, field, "it is not a JSON object"))
+    Err(ErrorBody::field(
+        ErrorCode::InvalidField,
+        field,
+        "it is not a JSON object",
+    ))
 }
 
 fn label(field: &str, written: Option<&str>) -> Result<(), ErrorBody> {
     match written {
-        Some(text) if MAX_LABEL < text.len() => {
-            Err(ErrorBody::field(ErrorCode::InvalidField, field, format!("it is longer than {MAX_LABEL} bytes")))
-        }
+        Some(text) if MAX_LABEL < text.len() => Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            field,
+            format!("it is longer than {MAX_LABEL} bytes"),
+        )),
         _ => Ok(()),
     }
 }
@@ -303,13 +414,21 @@ mod tests {
     }
 
     fn post(payload: serde_json::Value) -> Event {
-        Event::new("channel.message.posted").to("channel:general").payload(payload)
+        Event::new("channel.message.posted")
+            .to("channel:general")
+            .payload(payload)
     }
 
     #[test]
     fn text_becomes_content_and_forged_keys_are_dropped() {
-        let draft = Draft::parse(post(json!({"content": "hello", "sender_id": "mallory", "mood": 1}))).unwrap();
-        assert_eq!(draft.body.payload.as_str(), r#"{"content":{"text":"hello"},"mood":1}"#);
+        let draft = Draft::parse(post(
+            json!({"content": "hello", "sender_id": "mallory", "mood": 1}),
+        ))
+        .unwrap();
+        assert_eq!(
+            draft.body.payload.as_str(),
+            r#"{"content":{"text":"hello"},"mood":1}"#
+        );
     }
 
     #[test]
@@ -320,11 +439,26 @@ mod tests {
 
     #[test]
     fn errors_name_the_field() {
-        assert_eq!(refused(Event::new("Bad")), (ErrorCode::InvalidName, "event_name".into()));
-        assert_eq!(refused(Event::new("my.event")), (ErrorCode::InvalidDestination, "destination_id".into()));
-        assert_eq!(refused(Event::new("agent.joined").to("bob")), (ErrorCode::ReservedEventName, "event_name".into()));
-        assert_eq!(refused(post(json!({}))), (ErrorCode::InvalidField, "payload.content".into()));
-        assert_eq!(refused(post(json!([]))), (ErrorCode::InvalidField, "payload".into()));
+        assert_eq!(
+            refused(Event::new("Bad")),
+            (ErrorCode::InvalidName, "event_name".into())
+        );
+        assert_eq!(
+            refused(Event::new("my.event")),
+            (ErrorCode::InvalidDestination, "destination_id".into())
+        );
+        assert_eq!(
+            refused(Event::new("agent.joined").to("bob")),
+            (ErrorCode::ReservedEventName, "event_name".into())
+        );
+        assert_eq!(
+            refused(post(json!({}))),
+            (ErrorCode::InvalidField, "payload.content".into())
+        );
+        assert_eq!(
+            refused(post(json!([]))),
+            (ErrorCode::InvalidField, "payload".into())
+        );
         assert_eq!(
             refused(Event::new("direct.message.received").to("channel:general")),
             (ErrorCode::InvalidDestination, "destination_id".into())
@@ -339,7 +473,11 @@ mod tests {
     fn mentions_are_words_after_an_at_and_no_e_mail_addresses() {
         let check = |text: &str, expected: &[&str]| {
             let found = mentions(text);
-            assert_eq!(found.iter().map(AgentId::as_str).collect::<Vec<_>>(), expected, "{text}");
+            assert_eq!(
+                found.iter().map(AgentId::as_str).collect::<Vec<_>>(),
+                expected,
+                "{text}"
+            );
         };
         check("hi @bob, ask @carol-2.", &["bob", "carol-2.", "carol-2"]);
         check("mail bob@example.org", &[]);

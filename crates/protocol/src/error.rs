@@ -139,12 +139,20 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// An error without a field.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+        }
     }
 
     /// An error about one field.
     pub fn field(code: ErrorCode, field: &str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: Some(field.to_owned()) }
+        Self {
+            code,
+            message: message.into(),
+            field: Some(field.to_owned()),
+        }
     }
 
     /// A name that breaks its rules, found in this field.
@@ -174,6 +182,9 @@ mod tests {
             assert_eq!(text, format!("\"{code}\""));
             assert_eq!(serde_json::from_str::<ErrorCode>(&text).unwrap(), *code);
         }
-        assert_eq!(serde_json::from_str::<ErrorCode>("\"from_the_future\"").unwrap(), ErrorCode::Unknown);
+        assert_eq!(
+            serde_json::from_str::<ErrorCode>("\"from_the_future\"").unwrap(),
+            ErrorCode::Unknown
+        );
     }
 }

@@ -138,15 +138,23 @@ impl Event {
     }
 
     /// When the workspace took it, in seconds since 1970.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double for 280,000 years")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 fit a double for 280,000 years"
+    )]
     pub fn timestamp(&self) -> f64 {
         self.timestamp_ms as f64 / 1000.0
     }
 
     /// The text of a message: `payload.content.text`, or `payload.text` of a free payload.
     pub fn text(&self) -> Option<&str> {
-        let content = self.payload.get("content").and_then(|content| content.get("text"));
-        content.or_else(|| self.payload.get("text")).and_then(serde_json::Value::as_str)
+        let content = self
+            .payload
+            .get("content")
+            .and_then(|content| content.get("text"));
+        content
+            .or_else(|| self.payload.get("text"))
+            .and_then(serde_json::Value::as_str)
     }
 }
 
@@ -187,10 +195,23 @@ impl FromStr for Visibility {
     type Err = InvalidName;
 
     fn from_str(input: &str) -> Result<Self, InvalidName> {
-        let all = [Self::Public, Self::Network, Self::Channel, Self::Direct, Self::Restricted, Self::ModOnly];
-        all.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(input)).ok_or_else(|| {
-            InvalidName::new("visibility", input, "it is none of public, network, channel, direct, restricted, mod_only")
-        })
+        let all = [
+            Self::Public,
+            Self::Network,
+            Self::Channel,
+            Self::Direct,
+            Self::Restricted,
+            Self::ModOnly,
+        ];
+        all.into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(input))
+            .ok_or_else(|| {
+                InvalidName::new(
+                    "visibility",
+                    input,
+                    "it is none of public, network, channel, direct, restricted, mod_only",
+                )
+            })
     }
 }
 
@@ -241,8 +262,18 @@ impl EventResponse {
 impl From<Result<Receipt, ErrorBody>> for EventResponse {
     fn from(outcome: Result<Receipt, ErrorBody>) -> Self {
         match outcome {
-            Ok(receipt) => Self { success: true, message: None, data: Some(receipt), error: None },
-            Err(error) => Self { success: false, message: Some(error.message.clone()), data: None, error: Some(error) },
+            Ok(receipt) => Self {
+                success: true,
+                message: None,
+                data: Some(receipt),
+                error: None,
+            },
+            Err(error) => Self {
+                success: false,
+                message: Some(error.message.clone()),
+                data: None,
+                error: Some(error),
+            },
         }
     }
 }

@@ -334,10 +334,13 @@ pub enum Mentioned {
 pub const MENTIONED: &str = "channel.message.mentioned";
 
 /// Writes the event frame of a record; the same text for every reader with the same [`Mentioned`].
+///
+/// A record at [`Sequence::ZERO`] is in no log: it is written as an ephemeral event, without a sequence.
 pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
     #[derive(Serialize)]
     struct Stored<'a> {
-        sequence: Sequence,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sequence: Option<Sequence>,
         event_name: &'a str,
         #[serde(skip_serializing_if = "<[_]>::is_empty")]
         also: &'a [&'a str],
@@ -363,15 +366,22 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
         relevant_mod: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         text_representation: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        ephemeral: bool,
     }
 
+    let ephemeral = record.sequence == Sequence::ZERO;
     let header = &record.header;
     tagged(
         "event",
         &Stored {
-            sequence: record.sequence,
+            sequence: (!ephemeral).then_some(record.sequence),
             event_name: header.name.as_str(),
-            also: if mentioned == Mentioned::Yes { &[MENTIONED] } else { &[] },
+            also: if mentioned == Mentioned::Yes {
+                &[MENTIONED]
+            } else {
+                &[]
+            },
             event_id: header.event_id.as_str(),
             source_id: header.source.as_str(),
             destination_id: header.destination.to_string(),
@@ -385,7 +395,11 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
             reply_to_id: record.reply_to().map(crate::EventId::as_str),
             thread_name: header.thread_name.as_deref(),
             relevant_mod: header.relevant_mod.as_deref(),
-            text_representation: record.body.as_ref().and_then(|body| body.text_representation.as_deref()),
+            text_representation: record
+                .body
+                .as_ref()
+                .and_then(|body| body.text_representation.as_deref()),
+            ephemeral,
         },
     )
 }
@@ -405,7 +419,11 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
             if inner.is_syntax() || inner.is_eof() {
                 return ErrorBody::new(ErrorCode::InvalidFrame, format!("not JSON: {inner}"));
             }
-            ErrorBody { code: ErrorCode::InvalidField, message: inner.to_string(), field: Some(path) }
+            ErrorBody {
+                code: ErrorCode::InvalidField,
+                message: inner.to_string(),
+                field: Some(path),
+            }
         })
     })
 }
@@ -413,10 +431,15 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
 fn kind(text: &str) -> Result<Cow<'_, str>, ErrorBody> {
     match serde_json::from_str::<Kind<'_>>(text) {
         Ok(frame) => Ok(frame.kind),
-        Err(error) if error.is_data() => {
-            Err(ErrorBody::field(ErrorCode::InvalidFrame, "type", "a frame is an object with a `type`"))
-        }
-        Err(error) => Err(ErrorBody::new(ErrorCode::InvalidFrame, format!("not JSON: {error}"))),
+        Err(error) if error.is_data() => Err(ErrorBody::field(
+            ErrorCode::InvalidFrame,
+            "type",
+            "a frame is an object with a `type`",
+        )),
+        Err(error) => Err(ErrorBody::new(
+            ErrorCode::InvalidFrame,
+            format!("not JSON: {error}"),
+        )),
     }
 }
 
@@ -426,7 +449,11 @@ fn body<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
 
 fn unknown(kind: &str) -> ErrorBody {
     let shown: String = kind.chars().take(64).collect();
-    ErrorBody::field(ErrorCode::UnknownFrameType, "type", format!("there is no frame type {shown:?}"))
+    ErrorBody::field(
+        ErrorCode::UnknownFrameType,
+        "type",
+        format!("there is no frame type {shown:?}"),
+    )
 }
 
 fn tagged<T: Serialize>(kind: &str, frame: &T) -> String {
@@ -458,8 +485,16 @@ mod tests {
     #[test]
     fn a_hello_reads_with_defaults_and_ignores_what_it_does_not_know() {
         let text = r#"{"type":"hello","protocol":1,"agent_id":"demo","from_the_future":[1]}"#;
-        let ClientFrame::Hello(hello) = ClientFrame::decode(text).unwrap() else { panic!("not a hello") };
-        assert_eq!(hello.backlog, Backlog::Limited { max_events: 1000, max_age_seconds: 86400 });
+        let ClientFrame::Hello(hello) = ClientFrame::decode(text).unwrap() else {
+            panic!("not a hello")
+        };
+        assert_eq!(
+            hello.backlog,
+            Backlog::Limited {
+                max_events: 1000,
+                max_age_seconds: 86400
+            }
+        );
         assert_eq!(hello.session, SessionKind::Consuming);
     }
 
@@ -467,10 +502,19 @@ mod tests {
     fn errors_tell_the_kind_and_the_path() {
         assert_eq!(refused("{"), (ErrorCode::InvalidFrame, None));
         assert_eq!(refused("[1]"), (ErrorCode::InvalidFrame, Some("type".into())));
-        assert_eq!(refused(r#"{"type":"dance"}"#), (ErrorCode::UnknownFrameType, Some("type".into())));
-        assert_eq!(refused(r#"{"type":"ack","through":-1}"#), (ErrorCode::InvalidField, Some("through".into())));
+        assert_eq!(
+            refused(r#"{"type":"dance"}"#),
+            (ErrorCode::UnknownFrameType, Some("type".into()))
+        );
+        assert_eq!(
+            refused(r#"{"type":"ack","through":-1}"#),
+            (ErrorCode::InvalidField, Some("through".into()))
+        );
         let wrong = r#"{"type":"publish","id":1,"event":{"event_name":"a.b","visibility":"loud"}}"#;
-        assert_eq!(refused(wrong), (ErrorCode::InvalidField, Some("event.visibility".into())));
+        assert_eq!(
+            refused(wrong),
+            (ErrorCode::InvalidField, Some("event.visibility".into()))
+        );
     }
 
     #[test]
@@ -483,8 +527,8 @@ mod tests {
     proptest! {
         #[test]
         fn decoding_never_panics(text in r#"(\{"type":"(hello|publish|ack|request|event)",)?.{0,120}"#) {
-            let _ = ClientFrame::decode(&text);
-            let _ = ServerFrame::decode(&text);
+            drop(ClientFrame::decode(&text));
+            drop(ServerFrame::decode(&text));
         }
 
         #[test]

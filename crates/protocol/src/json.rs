@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Index;
 use std::sync::{Arc, OnceLock};
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -42,12 +42,25 @@ impl Json {
 
     /// Keeps a text that is already known to be JSON, such as a part of a decoded frame.
     pub fn from_raw(raw: Box<RawValue>) -> Self {
-        Self(Arc::new(Inner { raw, value: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            raw,
+            value: OnceLock::new(),
+        }))
     }
 
     /// The empty object.
     pub fn empty_object() -> Self {
         Self::from(Value::Object(serde_json::Map::new()))
+    }
+
+    /// Writes anything as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Only for what JSON cannot say, such as a map with keys that are not text.
+    pub fn encode<T: Serialize>(value: &T) -> Result<Self, InvalidJson> {
+        let raw = serde_json::value::to_raw_value(value).map_err(|error| InvalidJson(error.to_string()))?;
+        Ok(Self::from_raw(raw))
     }
 
     /// The text.
@@ -62,7 +75,9 @@ impl Json {
 
     /// The value, parsed at the first call; `null` where the text cannot be represented (see [`Json::check`]).
     pub fn value(&self) -> &Value {
-        self.0.value.get_or_init(|| serde_json::from_str(self.as_str()).unwrap_or(Value::Null))
+        self.0
+            .value
+            .get_or_init(|| serde_json::from_str(self.as_str()).unwrap_or(Value::Null))
     }
 
     /// A member of an object.
@@ -83,7 +98,9 @@ impl Json {
     /// Says which of these is broken.
     pub fn check(&self) -> Result<(), InvalidJson> {
         let mut reader = serde_json::Deserializer::from_str(self.as_str());
-        Readable { depth: 0 }.deserialize(&mut reader).map_err(|error| InvalidJson(error.to_string()))
+        Readable { depth: 0 }
+            .deserialize(&mut reader)
+            .map_err(|error| InvalidJson(error.to_string()))
     }
 }
 
@@ -95,9 +112,14 @@ struct Readable {
 impl Readable {
     fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
         if self.depth == Json::MAX_NESTING {
-            return Err(E::custom(format_args!("nested deeper than {} levels", Json::MAX_NESTING)));
+            return Err(E::custom(format_args!(
+                "nested deeper than {} levels",
+                Json::MAX_NESTING
+            )));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(Self {
+            depth: self.depth + 1,
+        })
     }
 }
 
@@ -197,7 +219,11 @@ impl<'a> RawObject<'a> {
 
     pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
         // The last one wins where a key stands twice, as in most readers.
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -220,7 +246,10 @@ impl std::str::FromStr for Json {
 impl From<Value> for Json {
     fn from(value: Value) -> Self {
         let raw = serde_json::value::to_raw_value(&value).expect("a Value always serialises");
-        Self(Arc::new(Inner { raw, value: OnceLock::from(value) }))
+        Self(Arc::new(Inner {
+            raw,
+            value: OnceLock::from(value),
+        }))
     }
 }
 
@@ -263,11 +292,6 @@ impl fmt::Debug for Json {
     }
 }
 
-/// Whether a text is one JSON value; used where nothing of it is kept.
-pub(crate) fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -275,7 +299,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, accepted: bool) {
-        assert_eq!(text.parse::<Json>().and_then(|json| json.check()).is_ok(), accepted, "{text}");
+        assert_eq!(
+            text.parse::<Json>().and_then(|json| json.check()).is_ok(),
+            accepted,
+            "{text}"
+        );
     }
 
     #[test]
@@ -302,10 +330,9 @@ mod tests {
         #[test]
         fn reading_never_panics(text in ".{0,200}") {
             if let Ok(json) = text.parse::<Json>() {
-                let _ = json.check();
-                let _ = json.value();
+                drop(json.check());
+                json.value();
             }
-            let _ = is_json(&text);
         }
     }
 }

@@ -110,7 +110,11 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, name: &str, expected: bool) {
-        assert_eq!(pattern.parse::<Pattern>().unwrap().matches(name), expected, "{pattern} on {name}");
+        assert_eq!(
+            pattern.parse::<Pattern>().unwrap().matches(name),
+            expected,
+            "{pattern} on {name}"
+        );
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Header {
     /// The event it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_to: Option<EventId>,
+    /// Authors of the events it answers or replies to: they get it whatever they subscribed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<AgentId>,
     /// Who may see it, as the sender said.
     #[serde(default)]
     pub visibility: Visibility,
@@ -78,6 +81,8 @@ pub enum Act {
     },
     /// Any other event of an agent.
     Event {},
+    /// An agent became known without being connected, by publishing over REST or from a watching session.
+    AgentRegistered {},
     /// An agent came, or changed what it says of itself while coming back.
     AgentJoined {
         /// What it says of itself, a JSON object.
@@ -175,7 +180,11 @@ impl std::str::FromStr for Role {
             "moderator" => Ok(Self::Moderator),
             "member" => Ok(Self::Member),
             "observer" => Ok(Self::Observer),
-            _ => Err(crate::InvalidName::new("role", input, "it is none of admin, moderator, member, observer")),
+            _ => Err(crate::InvalidName::new(
+                "role",
+                input,
+                "it is none of admin, moderator, member, observer",
+            )),
         }
     }
 }
@@ -208,7 +217,11 @@ pub struct Body {
 impl Body {
     /// A body with nothing in it.
     pub fn empty() -> Self {
-        Self { payload: Json::empty_object(), metadata: None, text_representation: None }
+        Self {
+            payload: Json::empty_object(),
+            metadata: None,
+            text_representation: None,
+        }
     }
 }
 
@@ -230,7 +243,11 @@ impl Digest {
         part(body.payload.as_str().as_bytes());
         part(body.metadata.as_ref().map_or("", Json::as_str).as_bytes());
         part(body.text_representation.as_deref().unwrap_or_default().as_bytes());
-        Self::from_bytes(hasher.finalize().as_bytes()[..16].try_into().expect("a slice of 16 bytes"))
+        Self::from_bytes(
+            hasher.finalize().as_bytes()[..16]
+                .try_into()
+                .expect("a slice of 16 bytes"),
+        )
     }
 
     /// The digest with these bytes.
@@ -280,7 +297,10 @@ impl Record {
     pub fn payload(&self) -> Json {
         let header = &self.header;
         match &header.act {
-            Act::Event {} => self.body.as_ref().map_or_else(erased, |body| body.payload.clone()),
+            Act::Event {} => self
+                .body
+                .as_ref()
+                .map_or_else(erased, |body| body.payload.clone()),
             Act::Message { reply_to } => self.message_payload(reply_to.as_ref()),
             Act::AgentJoined { metadata, .. } => object(&[
                 ("agent_id", Field::Text(header.source.as_str())),
@@ -299,9 +319,11 @@ impl Record {
                 ("channel", Field::Text(channel.as_str())),
                 ("agent_id", Field::Text(header.source.as_str())),
             ]),
-            Act::Subscribed { .. } | Act::Unsubscribed { .. } | Act::TokenCreated(_) | Act::TokenRevoked { .. } => {
-                Json::empty_object()
-            }
+            Act::AgentRegistered {}
+            | Act::Subscribed { .. }
+            | Act::Unsubscribed { .. }
+            | Act::TokenCreated(_)
+            | Act::TokenRevoked { .. } => Json::empty_object(),
         }
     }
 
@@ -339,7 +361,12 @@ impl Record {
                 fields.push(("text", Field::Json(text.get())));
             }
         }
-        fields.extend(entries.0.iter().map(|(key, value)| (key.as_str(), Field::Json(value.get()))));
+        fields.extend(
+            entries
+                .0
+                .iter()
+                .map(|(key, value)| (key.as_str(), Field::Json(value.get()))),
+        );
         object(&fields)
     }
 }
@@ -377,7 +404,11 @@ mod tests {
     fn record(destination: &str, act: Act, payload: &str) -> Record {
         let name = EventName::constant("channel.message.posted");
         let destination: Address = destination.parse().unwrap();
-        let body = Body { payload: payload.parse().unwrap(), metadata: None, text_representation: None };
+        let body = Body {
+            payload: payload.parse().unwrap(),
+            metadata: None,
+            text_representation: None,
+        };
         Record {
             sequence: Sequence::new(7),
             header: Header {
@@ -392,6 +423,7 @@ mod tests {
                 mentions: vec![],
                 thread: None,
                 response_to: None,
+                answers: vec![],
                 visibility: Visibility::Network,
                 allowed_agents: None,
                 requires_response: false,
@@ -404,27 +436,44 @@ mod tests {
 
     #[test]
     fn a_message_carries_the_documented_keys_beside_what_was_written() {
-        let reply = Act::Message { reply_to: Some("m1".parse().unwrap()) };
-        let record = record("channel:general", reply, r#"{"content":{"text":"hi"},"mood":"good"}"#);
+        let reply = Act::Message {
+            reply_to: Some("m1".parse().unwrap()),
+        };
+        let record = record(
+            "channel:general",
+            reply,
+            r#"{"content":{"text":"hi"},"mood":"good"}"#,
+        );
         insta::assert_snapshot!(record.payload(), @r#"{"channel":"general","sender_id":"alice","message_id":"m2","reply_to_id":"m1","parent_id":"m1","content":{"text":"hi"},"mood":"good"}"#);
     }
 
     #[test]
     fn a_direct_message_has_its_text_at_both_levels() {
-        let record = record("agent:bob", Act::Message { reply_to: None }, r#"{"content":{"text":"hi"}}"#);
+        let record = record(
+            "agent:bob",
+            Act::Message { reply_to: None },
+            r#"{"content":{"text":"hi"}}"#,
+        );
         insta::assert_snapshot!(record.payload(), @r#"{"sender_id":"alice","message_id":"m2","text":"hi","content":{"text":"hi"}}"#);
     }
 
     #[test]
     fn an_erased_message_leaves_a_tombstone() {
-        let mut record = record("channel:general", Act::Message { reply_to: None }, r#"{"content":{"text":"secret"}}"#);
+        let mut record = record(
+            "channel:general",
+            Act::Message { reply_to: None },
+            r#"{"content":{"text":"secret"}}"#,
+        );
         record.body = None;
         insta::assert_snapshot!(record.payload(), @r#"{"channel":"general","sender_id":"alice","message_id":"m2","content":{},"erased":true}"#);
     }
 
     #[test]
     fn a_header_survives_storage() {
-        let joined = Act::AgentJoined { metadata: r#"{"name":"A","n":1.50}"#.parse().unwrap(), generated: false };
+        let joined = Act::AgentJoined {
+            metadata: r#"{"name":"A","n":1.50}"#.parse().unwrap(),
+            generated: false,
+        };
         let header = record("agent:broadcast", joined, "{}").header;
         let text = serde_json::to_string(&header).unwrap();
         assert_eq!(serde_json::from_str::<Header>(&text).unwrap(), header);

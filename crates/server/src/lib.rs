@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The OpenAgents workspace server: one port that speaks the native protocol over WebSocket, and REST.
+//!
+//! [`Server::bind`] opens the workspace of a [`Config`] and returns once connections are taken. Requests are
+//! turned into calls of `openagents-workspace`, nothing else is decided here: `connection` speaks frames, `rest`
+//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are.
+
+mod config;
+mod connection;
+mod error;
+mod health;
+mod host;
+mod rest;
+mod server;
+mod tls;
+
+pub use config::{Config, Limits, Open, Tls};
+pub use error::Error;
+pub use openagents_protocol::Secret;
+pub use openagents_workspace::{
+    Caller, Clock, DefaultMembership, Durability, FirstPost, Principal, Settings, StoreError, Workspace,
+};
+pub use server::Server;

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The heart of OpenAgents: who is there, which channels exist, what was said, and who is told.
+//!
+//! A [`Workspace`] is opened on a directory. Whatever happens in it is decided by one writer, appended to the
+//! log, and only when it is committed applied, handed to the [`Session`]s concerned and acknowledged. The crate
+//! knows no transport: a server turns frames into calls of this crate and back.
+//!
+//! - [`Workspace`]: open, close, publish, and the calls of the protocol ([`Workspace::call`]);
+//! - [`Session`] and [`Deliveries`]: one connection of an agent, in and out;
+//! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
+//!
+//! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
+//! `live` to a `reader`; `follower` brings the view up to the log; `entitlement` alone knows who may read what.
+
+mod calls;
+mod commit;
+mod decide;
+mod entitlement;
+mod follower;
+mod known;
+mod live;
+mod presence;
+mod reader;
+mod recent;
+mod session;
+mod settings;
+mod state;
+mod token;
+mod workspace;
+mod writer;
+
+pub use openagents_store::{Durability, Error as StoreError, Execution};
+pub use session::{Attach, Deliveries, Outgoing, Session};
+pub use settings::{Clock, DefaultMembership, FirstPost, Settings};
+pub use token::{Principal, password_hash, stored_hash};
+pub use workspace::{Caller, Workspace};

@@ -1,0 +1,126 @@
+//! What an operator decides about a server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use openagents_protocol::Secret;
+use openagents_workspace::Settings;
+
+use crate::Error;
+
+/// The settings of a server; every limit has a default.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where it listens. Default `127.0.0.1:8700`; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Where the workspace is kept.
+    pub data: PathBuf,
+    /// The workspace.
+    pub workspace: Settings,
+    /// How it proves itself, if it does. Default: plain HTTP.
+    pub tls: Option<Tls>,
+    /// Tokens that admit to the workspace as a member; they identify nobody.
+    pub tokens: Vec<Secret>,
+    /// Whether it may be open to everybody although it listens beyond loopback or proves itself by a certificate.
+    /// Default no.
+    pub open: Open,
+    /// Web pages of these origins may connect, besides those of the server itself. Default none.
+    pub allowed_origins: Vec<String>,
+    /// The limits of connections.
+    pub limits: Limits,
+}
+
+/// Whether a server that others can reach may go without tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Open {
+    /// It does not start without one.
+    #[default]
+    OnLoopbackOnly,
+    /// It may.
+    Anywhere,
+}
+
+/// How a server proves itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Tls {
+    /// With these PEM files.
+    Files {
+        /// The certificate, with its chain.
+        certificate: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// With a certificate of its own, made at the first start and kept in the data directory, for these names.
+    SelfSigned {
+        /// Host names and addresses.
+        names: Vec<String>,
+    },
+}
+
+/// The limits of connections.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections at once; further ones are closed at once. Default 20,000.
+    pub max_connections: usize,
+    /// Largest frame or request body, in bytes. Default 1 MiB.
+    pub max_frame_bytes: usize,
+    /// From the connection to the hello, and for the headers of a request. Default 10 s.
+    pub hello_timeout: Duration,
+    /// Silence after which the server asks whether the client is there; the connection ends after twice as much.
+    /// Default 15 s.
+    pub ping_after: Duration,
+    /// A client that takes nothing for this long is cut off. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long a shutdown waits for connections. Default 3 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_frame_bytes: 1024 * 1024,
+            hello_timeout: Duration::from_secs(10),
+            ping_after: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Config {
+    /// The port that clients look for.
+    pub const DEFAULT_PORT: u16 = 8700;
+
+    /// A server for the workspace in this directory, with every default.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::DEFAULT_PORT),
+            data: data.into(),
+            workspace: Settings::default(),
+            tls: None,
+            tokens: Vec::new(),
+            open: Open::default(),
+            allowed_origins: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Whether others than this machine can reach it, or it shows that it is meant for others.
+    pub(crate) fn is_exposed(&self) -> bool {
+        !self.listen.ip().is_loopback() || matches!(self.tls, Some(Tls::Files { .. }))
+    }
+
+    /// Refuses to leave a workspace open to others by oversight.
+    pub(crate) fn check_openness(&self, has_tokens: bool) -> Result<(), Error> {
+        let guarded = has_tokens || !self.tokens.is_empty();
+        if self.is_exposed() && !guarded && self.open == Open::OnLoopbackOnly {
+            return Err(Error::WouldBeOpen { listen: self.listen });
+        }
+        Ok(())
+    }
+}

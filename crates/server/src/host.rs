@@ -1,0 +1,162 @@
+//! The workspace that a server serves, and whom it admits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use openagents_protocol::record::Role;
+use openagents_protocol::{ErrorBody, ErrorCode, Secret};
+use openagents_workspace::{Principal, Settings, StoreError, Workspace, password_hash, stored_hash};
+use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Limits, Open};
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(crate) struct Host {
+    workspace: ArcSwap<Workspace>,
+    data: PathBuf,
+    settings: Settings,
+    pub(crate) limits: Limits,
+    /// Stored hashes of the operator's tokens.
+    tokens: Vec<String>,
+    open: Open,
+    exposed: bool,
+    allowed_origins: Vec<String>,
+    /// Every connection holds a token of it, so that a shutdown can wait.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// What somebody shows to be admitted.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials {
+    pub(crate) token: Option<Secret>,
+    pub(crate) password_hash: Option<Secret>,
+}
+
+impl Host {
+    pub(crate) fn new(workspace: Workspace, config: &Config) -> Self {
+        let tokens = config
+            .tokens
+            .iter()
+            .map(|token| stored_hash(&password_hash(token.expose())))
+            .collect();
+        Self {
+            workspace: ArcSwap::from_pointee(workspace),
+            data: config.data.clone(),
+            settings: config.workspace.clone(),
+            limits: config.limits.clone(),
+            tokens,
+            open: config.open,
+            exposed: config.is_exposed(),
+            allowed_origins: config.allowed_origins.clone(),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn workspace(&self) -> Arc<Workspace> {
+        self.workspace.load_full()
+    }
+
+    /// Whether everybody is admitted: there is no token, or the operator insists.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open == Open::Anywhere || (self.tokens.is_empty() && !self.workspace.load().has_tokens())
+    }
+
+    /// Who somebody is by what they show.
+    pub(crate) fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+        let shown = match (&credentials.token, &credentials.password_hash) {
+            (Some(token), _) => Some(password_hash(token.expose())),
+            (None, Some(hash)) => Some(hash.expose().to_ascii_lowercase()),
+            (None, None) => None,
+        };
+        let anyone = Principal::anyone(if self.exposed { Role::Member } else { Role::Admin });
+        let Some(shown) = shown else {
+            if self.is_open() {
+                return Ok(anyone);
+            }
+            let message = "this workspace wants a token: ask its operator for one, and give it as `token`";
+            return Err(ErrorBody::field(ErrorCode::Unauthenticated, "token", message));
+        };
+        let stored = stored_hash(&shown);
+        if self
+            .tokens
+            .iter()
+            .any(|known| bool::from(known.as_bytes().ct_eq(stored.as_bytes())))
+        {
+            return Ok(Principal::anyone(Role::Member));
+        }
+        match self.workspace.load().authenticate(&shown) {
+            Err(error) if error.code == ErrorCode::Unauthenticated && self.is_open() => Ok(anyone),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a web page of this origin may connect. Programs that are no browsers send no origin.
+    ///
+    /// A page of any site can send requests to a server on the same machine; the name by which it reached the server
+    /// tells nothing then, unless it is a name of the machine itself.
+    pub(crate) fn admits_origin(&self, origin: Option<&str>, host: Option<&str>) -> bool {
+        let Some(origin) = origin else { return true };
+        if self
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == origin || allowed == "*")
+        {
+            return true;
+        }
+        let Some((_, authority)) = origin.split_once("://") else {
+            return false;
+        };
+        let same = host.is_some_and(|host| host.eq_ignore_ascii_case(authority));
+        same && (!self.is_open() || is_loopback_name(authority))
+    }
+
+    /// Opens the workspace again whenever its store fails, until the server stops.
+    pub(crate) async fn supervise(self: Arc<Self>) {
+        loop {
+            let workspace = self.workspace();
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = workspace.failed() => {}
+            }
+            workspace.close().await;
+            drop(workspace);
+            let mut pause = Duration::from_millis(100);
+            loop {
+                match self.reopen().await {
+                    Ok(()) => break,
+                    Err(error) => tracing::error!(%error, "the workspace could not be opened again"),
+                }
+                tokio::select! {
+                    () = self.stopping.cancelled() => return,
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(10)),
+                }
+            }
+        }
+    }
+
+    async fn reopen(&self) -> Result<(), StoreError> {
+        let workspace = Workspace::open(&self.data, self.settings.clone()).await?;
+        tracing::warn!(head = %workspace.head(), "the workspace was opened again");
+        self.workspace.store(Arc::new(workspace));
+        Ok(())
+    }
+}
+
+fn is_loopback_name(authority: &str) -> bool {
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name == "localhost"
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,256 @@
+//! The server: binds, accepts, serves, drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use openagents_workspace::Workspace;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::host::Host;
+use crate::{Error, connection, health, rest, tls};
+
+/// A server that runs until it is shut down.
+///
+/// ```
+/// # tokio_test::block_on(async {
+/// use openagents_server::{Config, Server};
+///
+/// let directory = tempfile::tempdir()?;
+/// let mut config = Config::new(directory.path());
+/// config.listen = "127.0.0.1:0".parse()?;
+/// let server = Server::bind(config).await?;
+/// println!("ready {}", server.url());
+/// server.shutdown().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    host: Arc<Host>,
+    local_address: SocketAddr,
+    secure: bool,
+    supervisor: tokio_util::task::TaskTracker,
+}
+
+impl Server {
+    /// Opens the workspace and listens; resolves when connections are taken.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]; nothing is left running then.
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| Error::Listen {
+                listen: config.listen,
+                source,
+            })?;
+        let local_address = listener.local_addr().map_err(|source| Error::Listen {
+            listen: config.listen,
+            source,
+        })?;
+        let workspace = Workspace::open(&config.data, config.workspace.clone())
+            .await
+            .map_err(|source| Error::Workspace {
+                data: config.data.clone(),
+                source: Box::new(source),
+            })?;
+        if let Err(error) = config.check_openness(workspace.has_tokens()) {
+            workspace.close().await;
+            return Err(error);
+        }
+        let acceptor = match config
+            .tls
+            .as_ref()
+            .map(|tls| tls::acceptor(tls, &config.data))
+            .transpose()
+        {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                workspace.close().await;
+                return Err(error);
+            }
+        };
+        let secure = acceptor.is_some();
+        let host = Arc::new(Host::new(workspace, &config));
+        let supervisor = tokio_util::task::TaskTracker::new();
+        supervisor.spawn(Arc::clone(&host).supervise());
+        supervisor.spawn(accept(listener, acceptor, Arc::clone(&host)));
+        supervisor.close();
+        Ok(Self {
+            host,
+            local_address,
+            secure,
+            supervisor,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Where clients reach it.
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.local_address)
+    }
+
+    /// The workspace it serves.
+    pub fn workspace(&self) -> Arc<Workspace> {
+        self.host.workspace()
+    }
+
+    /// Whether everybody is admitted.
+    pub fn is_open(&self) -> bool {
+        self.host.is_open()
+    }
+
+    /// Stops accepting, says goodbye to every session, commits what was accepted and closes the workspace.
+    pub async fn shutdown(self) {
+        let host = &self.host;
+        host.stopping.cancel();
+        self.supervisor.wait().await;
+        host.workspace().close().await;
+        host.tracker.close();
+        if timeout(host.limits.drain, host.tracker.wait()).await.is_err() {
+            tracing::warn!(
+                connections = host.tracker.len(),
+                "connections did not end in time"
+            );
+        }
+    }
+}
+
+/// Accepts connections until the server stops.
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<Host>) {
+    let router = router(Arc::clone(&host));
+    let in_clear = health::router(Arc::clone(&host));
+    let room = Arc::new(Semaphore::new(host.limits.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            () = host.stopping.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: those in use have to be closed first.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(
+                limit = host.limits.max_connections,
+                "too many connections; a new one was closed"
+            );
+            continue;
+        };
+        let (acceptor, router, in_clear, host) = (
+            acceptor.clone(),
+            router.clone(),
+            in_clear.clone(),
+            Arc::clone(&host),
+        );
+        host.tracker.clone().spawn(async move {
+            serve_stream(stream, acceptor, router, in_clear, &host).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_stream(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    in_clear: Router,
+    host: &Arc<Host>,
+) {
+    // Small frames must not wait for each other.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection stays slow");
+    }
+    let Some(acceptor) = acceptor else {
+        return serve_http(stream, router, host).await;
+    };
+    let mut first = [0];
+    match timeout(host.limits.hello_timeout, stream.peek(&mut first)).await {
+        // The first byte of a TLS handshake.
+        Ok(Ok(1)) if first[0] == 0x16 => {
+            match timeout(host.limits.hello_timeout, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => serve_http(stream, router, host).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            }
+        }
+        Ok(Ok(1)) => serve_http(stream, in_clear, host).await,
+        _ => {}
+    }
+}
+
+async fn serve_http<S>(stream: S, router: Router, host: &Arc<Host>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(host.limits.hello_timeout)
+        .max_buf_size(16 * 1024);
+    let mut serving = std::pin::pin!(
+        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .with_upgrades()
+    );
+    let outcome = tokio::select! {
+        outcome = &mut serving => outcome,
+        () = host.stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::trace!(%error, "an HTTP connection broke");
+    }
+}
+
+fn router(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/ws", get(upgrade))
+        .merge(health::routes())
+        .merge(rest::routes(host.limits.max_frame_bytes))
+        .fallback(rest::not_found)
+        .with_state(host)
+}
+
+/// Makes a WebSocket of a request, unless it comes from the page of a foreign site.
+async fn upgrade(State(host): State<Arc<Host>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let value = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if !host.admits_origin(value(header::ORIGIN), value(header::HOST)) {
+        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+    }
+    let limit = host.limits.max_frame_bytes;
+    let token = host.tracker.token();
+    upgrade
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(4 * limit + 1024 * 1024)
+        .max_message_size(limit)
+        .max_frame_size(limit)
+        .on_upgrade(move |socket| async move {
+            connection::serve(socket, host).await;
+            drop(token);
+        })
+}

@@ -1,0 +1,81 @@
+//! A committed record on its way to readers.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use openagents_protocol::frame::{Mentioned, encode_event};
+use openagents_protocol::record::Record;
+use openagents_protocol::{Address, AgentId, Header, Sequence, Source};
+use openagents_store::view::Stream;
+
+/// A record that is committed, or ephemeral, with its wire form: built at most once per form and shared by all
+/// readers.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) record: Record,
+    plain: OnceLock<Bytes>,
+    mention: OnceLock<Bytes>,
+}
+
+impl Commit {
+    pub(crate) fn new(record: Record) -> Self {
+        Self {
+            record,
+            plain: OnceLock::new(),
+            mention: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn sequence(&self) -> Sequence {
+        self.record.sequence
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.record.header
+    }
+
+    /// The event frame as this agent gets it.
+    pub(crate) fn frame(&self, reader: &AgentId) -> Bytes {
+        if self.record.header.mentions.contains(reader) && self.record.is_message() {
+            return self
+                .mention
+                .get_or_init(|| encode_event(&self.record, Mentioned::Yes).into())
+                .clone();
+        }
+        self.plain
+            .get_or_init(|| encode_event(&self.record, Mentioned::No).into())
+            .clone()
+    }
+}
+
+/// The streams through which a record is found again. Presence is in none: it is told live or not at all.
+pub(crate) fn streams(header: &Header) -> Vec<Stream> {
+    use openagents_protocol::record::Act;
+
+    let listed = matches!(
+        header.act,
+        Act::Message { .. } | Act::Event {} | Act::ChannelCreated { .. }
+    );
+    if !listed {
+        return Vec::new();
+    }
+    let mut streams = Vec::with_capacity(2);
+    match &header.destination {
+        Address::Channel(channel) => streams.push(Stream::Channel(channel.clone())),
+        Address::Everyone => streams.push(Stream::Everyone),
+        Address::Agent(agent) => {
+            streams.push(Stream::Inbox(agent.clone()));
+            if let (Act::Message { .. }, Source::Agent(author)) = (&header.act, &header.source) {
+                streams.push(Stream::Conversation(author.clone(), agent.clone()));
+            }
+        }
+        Address::System | Address::Mod(_) => {}
+    }
+    streams.extend(header.mentions.iter().cloned().map(Stream::Mentions));
+    streams
+}
+
+/// Whether a backlog always has this record for this agent, however old it is.
+pub(crate) fn is_personal(header: &Header, agent_id: &AgentId) -> bool {
+    header.destination == Address::Agent(agent_id.clone()) || header.mentions.contains(agent_id)
+}

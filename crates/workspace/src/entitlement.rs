@@ -1,0 +1,82 @@
+//! Who may read what. This is the only place that decides it.
+
+use openagents_protocol::record::{Act, Record};
+use openagents_protocol::{Address, AgentId, ChannelName, Header, Sequence, Visibility};
+
+use crate::state::{Agent, State};
+
+/// Whether an agent may be given a record: addressed to it, to a channel of which it was a member then and is
+/// one now, or to everyone since it became known. Nobody gets an echo of what it sent itself.
+pub(crate) fn may_receive(state: &State, agent_id: &AgentId, record: &Record) -> bool {
+    let header = &record.header;
+    header.source.agent() != Some(agent_id) && may_read(state, agent_id, header, record.sequence)
+}
+
+/// [`may_receive`], for readers that look at everything the agent may see, its own events included.
+pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: Sequence) -> bool {
+    if !is_delivered(&header.act) || !is_visible(agent_id, header) {
+        return false;
+    }
+    match &header.destination {
+        Address::Agent(addressee) => addressee == agent_id || header.source.agent() == Some(agent_id),
+        Address::Channel(channel) => {
+            state.was_member(agent_id, channel, at) && state.is_member(agent_id, channel)
+        }
+        Address::Everyone => state
+            .agents
+            .get(agent_id)
+            .is_none_or(|agent| agent.first_sequence <= at),
+        Address::System | Address::Mod(_) => false,
+    }
+}
+
+/// Whether an agent may read the history of a channel: who is a member reads all of it.
+pub(crate) fn may_read_history(state: &State, agent_id: &AgentId, channel: &ChannelName) -> bool {
+    state.is_member(agent_id, channel)
+}
+
+/// Whether one of the agent's subscriptions selects a record. Without any, everything is selected; answers to
+/// its own messages always are.
+pub(crate) fn is_selected(agent: &Agent, agent_id: &AgentId, header: &Header) -> bool {
+    if agent.subscriptions.is_empty() || header.answers.contains(agent_id) {
+        return true;
+    }
+    let mentioned = header.mentions.contains(agent_id);
+    agent.subscriptions.iter().any(|subscription| {
+        let here = match (&subscription.channels, &header.destination) {
+            (None, _) => true,
+            (Some(channels), Address::Channel(channel)) => channels.contains(channel),
+            (Some(_), _) => false,
+        };
+        here && subscription.patterns.iter().any(|pattern| {
+            pattern.matches(header.name.as_str())
+                || (mentioned && pattern.matches(openagents_protocol::frame::MENTIONED))
+        })
+    })
+}
+
+/// Whether records of this kind are events for anybody.
+pub(crate) fn is_delivered(act: &Act) -> bool {
+    match act {
+        Act::Message { .. }
+        | Act::Event {}
+        | Act::AgentJoined { .. }
+        | Act::AgentLeft { .. }
+        | Act::ChannelCreated { .. }
+        | Act::ChannelJoined { .. }
+        | Act::ChannelLeft { .. } => true,
+        // Registrations, subscriptions and tokens concern nobody else; later kinds are not known here.
+        _ => false,
+    }
+}
+
+fn is_visible(agent_id: &AgentId, header: &Header) -> bool {
+    match header.visibility {
+        Visibility::Restricted => {
+            let allowed = header.allowed_agents.as_ref();
+            header.source.agent() == Some(agent_id) || allowed.is_some_and(|agents| agents.contains(agent_id))
+        }
+        Visibility::ModOnly => false,
+        Visibility::Public | Visibility::Network | Visibility::Channel | Visibility::Direct => true,
+    }
+}

@@ -1,0 +1,161 @@
+//! Brings the view up to the log: a batch at a time, off the commit path, and the cursors with it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use openagents_protocol::{AgentId, Sequence};
+use openagents_store::view::{Indexed, Update};
+use tokio::sync::Notify;
+use tokio::time::Duration;
+
+use crate::known::made_at;
+use crate::recent::Kept;
+use crate::workspace::Inner;
+
+/// Records indexed in one transaction.
+const BATCH: usize = 2048;
+
+/// How long an acknowledgement may wait for a transaction to go with.
+const CURSOR_DELAY: Duration = Duration::from_secs(1);
+
+/// How far each agent has handled what it got; the largest acknowledgement wins.
+#[derive(Debug)]
+pub(crate) struct Cursors {
+    inner: Mutex<CursorsInner>,
+    pub(crate) dirtied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct CursorsInner {
+    all: HashMap<AgentId, Sequence>,
+    dirty: HashMap<AgentId, Sequence>,
+}
+
+impl Cursors {
+    pub(crate) fn load(cursors: Vec<(AgentId, Sequence)>) -> Self {
+        let inner = CursorsInner {
+            all: cursors.into_iter().collect(),
+            dirty: HashMap::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            dirtied: Notify::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, agent_id: &AgentId) -> Option<Sequence> {
+        self.inner.lock().expect("poisoned").all.get(agent_id).copied()
+    }
+
+    /// Moves a cursor forward; an earlier position changes nothing.
+    pub(crate) fn advance(&self, agent_id: &AgentId, through: Sequence) {
+        let mut inner = self.inner.lock().expect("poisoned");
+        if inner.all.get(agent_id).is_some_and(|cursor| through <= *cursor) {
+            return;
+        }
+        inner.all.insert(agent_id.clone(), through);
+        let first = inner.dirty.is_empty();
+        inner.dirty.insert(agent_id.clone(), through);
+        drop(inner);
+        if first {
+            self.dirtied.notify_one();
+        }
+    }
+
+    fn take_dirty(&self) -> Vec<(AgentId, Sequence)> {
+        std::mem::take(&mut self.inner.lock().expect("poisoned").dirty)
+            .into_iter()
+            .collect()
+    }
+}
+
+/// What the view learns from one record.
+pub(crate) fn indexed(kept: &Kept) -> Indexed {
+    let header = kept.commit.header();
+    Indexed {
+        sequence: kept.commit.sequence(),
+        event_id: header.event_id.clone(),
+        source: header.source.clone(),
+        digest: header.digest,
+        destination: header.destination.clone(),
+        thread: header.thread.clone(),
+        streams: kept.streams.to_vec(),
+        dedupe: true,
+    }
+}
+
+/// Follows the log until the workspace closes; then brings the view up to date a last time.
+///
+/// The view never gets ahead of what the log has stored, so that losing the end of the log cannot leave the
+/// view with events that no log knows.
+pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
+    let mut stored = inner.log.stored();
+    loop {
+        let through = *stored.borrow_and_update();
+        let batch = inner.recent.unindexed(through, BATCH);
+        let closing = inner.drained.is_cancelled();
+        if batch.is_empty() {
+            if closing {
+                let cursors = inner.cursors.take_dirty();
+                if !cursors.is_empty() {
+                    commit(&inner, &[], cursors, watermark).await;
+                }
+                return;
+            }
+            tokio::select! {
+                () = inner.drained.cancelled() => {}
+                changed = stored.changed() => if changed.is_err() { return },
+                () = late_cursors(&inner.cursors) => {
+                    commit(&inner, &[], inner.cursors.take_dirty(), watermark).await;
+                }
+            }
+            continue;
+        }
+        watermark = batch
+            .iter()
+            .filter_map(|kept| made_at(&kept.commit.header().event_id))
+            .fold(watermark, u64::max);
+        commit(&inner, &batch, inner.cursors.take_dirty(), watermark).await;
+        if inner.failed.is_cancelled() {
+            return;
+        }
+    }
+}
+
+async fn late_cursors(cursors: &Cursors) {
+    // A notification may have been spent on a wait that something else ended, so the cursors themselves decide.
+    while cursors.inner.lock().expect("poisoned").dirty.is_empty() {
+        cursors.dirtied.notified().await;
+    }
+    tokio::time::sleep(CURSOR_DELAY).await;
+}
+
+async fn commit(inner: &Inner, batch: &[Kept], cursors: Vec<(AgentId, Sequence)>, id_watermark: u64) {
+    let applied = batch
+        .last()
+        .map_or_else(|| inner.view.applied(), |kept| kept.commit.sequence());
+    let update = Update {
+        applied,
+        events: batch.iter().map(indexed).collect(),
+        changes: batch
+            .iter()
+            .flat_map(|kept| kept.changes.iter().cloned())
+            .collect(),
+        cursors,
+        id_watermark,
+    };
+    match inner.view.commit(update).await {
+        Ok(()) => {
+            if !batch.is_empty() {
+                inner.recent.indexed(applied);
+                inner.view_advanced.notify_one();
+            }
+        }
+        Err(error) => {
+            // The log is unharmed: opened again, the workspace applies it to the view from where the view stands.
+            tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
+            inner.fail();
+            inner.view_advanced.notify_one();
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Who is connected now, and what is handed to whom.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openagents_protocol::frame::SessionKind;
+use openagents_protocol::record::Act;
+use openagents_protocol::{Address, AgentId, ErrorCode, EventId, Sequence};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::commit::Commit;
+use crate::entitlement::{is_selected, may_read, may_receive};
+use crate::reader::Reader;
+use crate::state::State;
+
+/// The sessions and leases of a workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// Guards sessions and leases; held while one batch is routed.
+    inner: Mutex<Inner>,
+    /// Wakes the keeper of leases when an earlier one appears.
+    pub(crate) leases_changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    sessions: HashMap<AgentId, Sessions>,
+    leases: BTreeSet<(Instant, AgentId)>,
+    leased: HashMap<AgentId, Instant>,
+    closed: bool,
+}
+
+/// The sessions of one agent.
+#[derive(Debug, Default)]
+struct Sessions {
+    consuming: Option<Arc<Reader>>,
+    watching: Vec<Arc<Reader>>,
+}
+
+impl Sessions {
+    fn all(&self) -> impl Iterator<Item = &Arc<Reader>> {
+        self.consuming.iter().chain(&self.watching)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.consuming.is_none() && self.watching.is_empty()
+    }
+}
+
+impl Live {
+    pub(crate) fn consuming(&self, agent_id: &AgentId) -> Option<Arc<Reader>> {
+        self.lock()
+            .sessions
+            .get(agent_id)
+            .and_then(|sessions| sessions.consuming.clone())
+    }
+
+    pub(crate) fn is_live(&self, agent_id: &AgentId) -> bool {
+        self.lock()
+            .sessions
+            .get(agent_id)
+            .is_some_and(|sessions| sessions.consuming.is_some())
+    }
+
+    /// Number of connected sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.lock()
+            .sessions
+            .values()
+            .map(|sessions| sessions.all().count())
+            .sum()
+    }
+
+    /// Adds a session. A consuming one takes the place of the one before, which is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::ShuttingDown`] once the workspace closes.
+    pub(crate) fn add(&self, reader: &Arc<Reader>) -> Result<Option<Arc<Reader>>, ErrorCode> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(ErrorCode::ShuttingDown);
+        }
+        let sessions = inner.sessions.entry(reader.agent_id.clone()).or_default();
+        let replaced = match reader.kind {
+            SessionKind::Consuming => sessions.consuming.replace(Arc::clone(reader)),
+            SessionKind::Watching => {
+                sessions.watching.push(Arc::clone(reader));
+                None
+            }
+        };
+        if reader.kind == SessionKind::Consuming {
+            inner.end_lease(&reader.agent_id);
+        }
+        Ok(replaced)
+    }
+
+    /// Removes a session, and tells whether it was the one that consumed for its agent.
+    pub(crate) fn remove(&self, reader: &Arc<Reader>) -> bool {
+        let mut inner = self.lock();
+        let Some(sessions) = inner.sessions.get_mut(&reader.agent_id) else {
+            return false;
+        };
+        let consumed = sessions
+            .consuming
+            .as_ref()
+            .is_some_and(|consuming| Arc::ptr_eq(consuming, reader));
+        if consumed {
+            sessions.consuming = None;
+        }
+        sessions
+            .watching
+            .retain(|watching| !Arc::ptr_eq(watching, reader));
+        if sessions.is_empty() {
+            inner.sessions.remove(&reader.agent_id);
+        }
+        consumed
+    }
+
+    /// Lets an agent stay online without a connection until then.
+    pub(crate) fn lease(&self, agent_id: &AgentId, until: Instant) {
+        let mut inner = self.lock();
+        if inner
+            .sessions
+            .get(agent_id)
+            .is_some_and(|sessions| sessions.consuming.is_some())
+        {
+            return;
+        }
+        inner.end_lease(agent_id);
+        inner.leases.insert((until, agent_id.clone()));
+        inner.leased.insert(agent_id.clone(), until);
+        drop(inner);
+        self.leases_changed.notify_one();
+    }
+
+    /// When the next lease ends.
+    pub(crate) fn next_lease(&self) -> Option<Instant> {
+        self.lock().leases.first().map(|(until, _)| *until)
+    }
+
+    /// Takes the agents whose leases ended.
+    pub(crate) fn expired(&self, now: Instant) -> Vec<AgentId> {
+        let mut inner = self.lock();
+        let mut expired = Vec::new();
+        while let Some((until, agent_id)) = inner.leases.first().cloned()
+            && until <= now
+        {
+            inner.end_lease(&agent_id);
+            expired.push(agent_id);
+        }
+        expired
+    }
+
+    /// Hands a record to the sessions concerned, and returns how many entitled agents are connected.
+    pub(crate) fn route(&self, state: &State, commit: &Arc<Commit>) -> u64 {
+        let inner = self.lock();
+        match &commit.header().destination {
+            Address::Agent(addressee) => {
+                let mut reached = 0;
+                // The author's watching sessions see what it sent.
+                for agent_id in std::iter::once(addressee).chain(commit.header().source.agent()) {
+                    reached += inner
+                        .sessions
+                        .get(agent_id)
+                        .map_or(0, |sessions| hand_over(state, agent_id, sessions, commit));
+                }
+                reached
+            }
+            Address::Channel(_) | Address::Everyone => inner
+                .sessions
+                .iter()
+                .map(|(agent_id, sessions)| hand_over(state, agent_id, sessions, commit))
+                .sum(),
+            Address::System | Address::Mod(_) => 0,
+        }
+    }
+
+    /// Ends the sessions that this token admitted.
+    pub(crate) fn dismiss_token(&self, token: &EventId) {
+        let inner = self.lock();
+        for reader in inner.sessions.values().flat_map(Sessions::all) {
+            if reader.token.as_ref() == Some(token) {
+                reader.dismiss(ErrorCode::Unauthenticated, "the token was revoked");
+            }
+        }
+    }
+
+    /// Ends every session; no further one is added.
+    pub(crate) fn dismiss_all(&self, code: ErrorCode, message: &str) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        for reader in inner.sessions.values().flat_map(Sessions::all) {
+            reader.dismiss(code, message);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("poisoned")
+    }
+}
+
+impl Inner {
+    fn end_lease(&mut self, agent_id: &AgentId) {
+        if let Some(until) = self.leased.remove(agent_id) {
+            self.leases.remove(&(until, agent_id.clone()));
+        }
+    }
+}
+
+/// Hands a record to the sessions of one agent; 1 if the agent is entitled and connected, else 0.
+fn hand_over(state: &State, agent_id: &AgentId, sessions: &Sessions, commit: &Arc<Commit>) -> u64 {
+    let mut reached = 0;
+    if let Some(consuming) = &sessions.consuming
+        && may_receive(state, agent_id, &commit.record)
+    {
+        reached = 1;
+        if state
+            .agents
+            .get(agent_id)
+            .is_none_or(|agent| is_selected(agent, agent_id, commit.header()))
+        {
+            consuming.push(commit);
+        }
+    }
+    if !sessions.watching.is_empty() && watches(state, agent_id, commit) {
+        for watching in &sessions.watching {
+            watching.push(commit);
+        }
+    }
+    reached
+}
+
+/// Whether a watching session of this agent sees a record: everything the agent may read, its own events
+/// included, its own coming and going not.
+pub(crate) fn watches(state: &State, agent_id: &AgentId, commit: &Commit) -> bool {
+    let header = commit.header();
+    let own = header.source.agent() == Some(agent_id);
+    let presence = matches!(header.act, Act::AgentJoined { .. } | Act::AgentLeft { .. });
+    let sequence = if commit.sequence() == Sequence::ZERO {
+        Sequence::MAX
+    } else {
+        commit.sequence()
+    };
+    !(own && presence) && may_read(state, agent_id, header, sequence)
+}

@@ -1,0 +1,172 @@
+//! What one session is given: a bounded queue of shared pointers, the answers to its publishes, and the word
+//! that ends it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openagents_protocol::frame::{Dismissal, SessionKind};
+use openagents_protocol::{AgentId, ErrorBody, ErrorCode, EventId, Receipt, Secret};
+use tokio::sync::{Notify, watch};
+
+use crate::commit::Commit;
+
+/// Events queued for a reader before it counts as lagging and reads the log by cursor. The window of unacknowledged
+/// events is as large, so a reader within its window does not overflow by a burst of that size.
+pub(crate) const QUEUE: usize = 1024;
+
+/// The receiving end of one session. The writer pushes and never waits; the session's connection takes.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) agent_id: AgentId,
+    pub(crate) kind: SessionKind,
+    pub(crate) session_key: Secret,
+    /// The token that admitted it, so that revoking the token ends it.
+    pub(crate) token: Option<EventId>,
+    /// Guards the queues; held for a few lines only.
+    inbox: Mutex<Inbox>,
+    changed: Notify,
+    /// Counts what was heard from the client; a newcomer waits for it to change.
+    heard: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    events: VecDeque<Arc<Commit>>,
+    lagging: bool,
+    answers: Vec<(u64, Result<Receipt, ErrorBody>)>,
+    probe: bool,
+    dismissal: Option<Dismissal>,
+    /// Ephemeral events that a lagging reader missed.
+    dropped: u64,
+}
+
+/// What was taken from a reader's queues at once.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) events: Vec<Arc<Commit>>,
+    pub(crate) answers: Vec<(u64, Result<Receipt, ErrorBody>)>,
+    pub(crate) probe: bool,
+    pub(crate) dismissal: Option<Dismissal>,
+    pub(crate) lagging: bool,
+    /// Nothing is left in the queue.
+    pub(crate) drained: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        agent_id: AgentId,
+        kind: SessionKind,
+        session_key: Secret,
+        token: Option<EventId>,
+    ) -> Self {
+        Self {
+            agent_id,
+            kind,
+            session_key,
+            token,
+            inbox: Mutex::default(),
+            changed: Notify::new(),
+            heard: watch::Sender::new(0),
+        }
+    }
+
+    /// Hands over an event. When the queue is full the reader lags: the queue is emptied, and its session goes on
+    /// from the log.
+    pub(crate) fn push(&self, commit: &Arc<Commit>) {
+        let mut inbox = self.lock();
+        let ephemeral = commit.sequence() == openagents_protocol::Sequence::ZERO;
+        if inbox.lagging || inbox.events.len() == QUEUE {
+            if ephemeral {
+                inbox.dropped += 1;
+            } else {
+                inbox.lagging = true;
+                inbox.events = VecDeque::new();
+            }
+        } else {
+            inbox.events.push_back(Arc::clone(commit));
+        }
+        drop(inbox);
+        self.changed.notify_one();
+    }
+
+    /// Hands over the answer to a publish.
+    pub(crate) fn answer(&self, id: u64, outcome: Result<Receipt, ErrorBody>) {
+        self.lock().answers.push((id, outcome));
+        self.changed.notify_one();
+    }
+
+    /// Asks the client for a sign of life; resolves at the next one.
+    pub(crate) async fn probe(&self) {
+        let mut heard = self.heard.subscribe();
+        self.lock().probe = true;
+        self.changed.notify_one();
+        heard
+            .changed()
+            .await
+            .expect("the sender lives as long as the reader");
+    }
+
+    /// The client gave a sign of life.
+    pub(crate) fn heard(&self) {
+        // Cheap when nobody waits: no wake-up, one addition.
+        self.heard.send_modify(|count| *count += 1);
+    }
+
+    /// Ends the session; the first reason stays.
+    pub(crate) fn dismiss(&self, code: ErrorCode, message: &str) {
+        let mut inbox = self.lock();
+        if inbox.dismissal.is_none() {
+            inbox.dismissal = Some(Dismissal {
+                code,
+                message: message.to_owned(),
+            });
+        }
+        drop(inbox);
+        self.changed.notify_one();
+    }
+
+    /// Takes what is there; at most `room` events.
+    pub(crate) fn take(&self, room: usize) -> Taken {
+        let mut inbox = self.lock();
+        let count = room.min(inbox.events.len());
+        let events = inbox.events.drain(..count).collect();
+        if inbox.events.is_empty() && 64 < inbox.events.capacity() {
+            // An idle session keeps no memory for the burst it once had.
+            inbox.events = VecDeque::new();
+        }
+        Taken {
+            events,
+            answers: std::mem::take(&mut inbox.answers),
+            probe: std::mem::take(&mut inbox.probe),
+            dismissal: inbox.dismissal.clone(),
+            lagging: inbox.lagging,
+            drained: inbox.events.is_empty(),
+        }
+    }
+
+    /// Whether nothing waits in the queue and nothing was left out of it.
+    pub(crate) fn is_drained(&self) -> bool {
+        let inbox = self.lock();
+        inbox.events.is_empty() && !inbox.lagging
+    }
+
+    /// Takes part in live delivery again, from an empty queue.
+    pub(crate) fn go_live(&self) {
+        let mut inbox = self.lock();
+        inbox.lagging = false;
+        inbox.events.clear();
+    }
+
+    /// Resolves after something changed since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("poisoned")
+    }
+}

@@ -1,0 +1,149 @@
+//! The newest records, in memory: what the view does not have yet, and a little more, so that a reader that
+//! keeps up never touches the disk.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openagents_protocol::{AgentId, Sequence};
+use openagents_store::view::{StateChange, Stream};
+
+use crate::commit::Commit;
+
+/// Records kept although the view has them.
+const KEPT_RECORDS: usize = 4096;
+
+/// Bytes kept although the view has them.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// The newest committed records, oldest first.
+#[derive(Debug)]
+pub(crate) struct Recent(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    records: VecDeque<Kept>,
+    bytes: usize,
+    /// Every record after this sequence is here.
+    floor: Sequence,
+    /// The view has everything up to here.
+    indexed: Sequence,
+}
+
+/// A record with what the view has to learn from it.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) commit: Arc<Commit>,
+    pub(crate) streams: Arc<[Stream]>,
+    pub(crate) changes: Arc<[StateChange]>,
+    bytes: usize,
+}
+
+impl Kept {
+    pub(crate) fn new(commit: Arc<Commit>, streams: Vec<Stream>, changes: Vec<StateChange>) -> Self {
+        let body = commit.record.body.as_ref();
+        let bytes = 512
+            + body.map_or(0, |body| {
+                body.payload.as_str().len()
+                    + body
+                        .metadata
+                        .as_ref()
+                        .map_or(0, |metadata| metadata.as_str().len())
+            });
+        Self {
+            commit,
+            streams: streams.into(),
+            changes: changes.into(),
+            bytes,
+        }
+    }
+}
+
+impl Recent {
+    pub(crate) fn new(floor: Sequence) -> Self {
+        Self(Mutex::new(Inner {
+            records: VecDeque::new(),
+            bytes: 0,
+            floor,
+            indexed: floor,
+        }))
+    }
+
+    pub(crate) fn push(&self, batch: &[Kept]) {
+        let mut inner = self.lock();
+        for kept in batch {
+            inner.bytes += kept.bytes;
+            inner.records.push_back(kept.clone());
+        }
+    }
+
+    /// Records after a sequence that the view lacks, at most `limit`, none after `through`.
+    pub(crate) fn unindexed(&self, through: Sequence, limit: usize) -> Vec<Kept> {
+        let inner = self.lock();
+        let start = inner.after(inner.indexed);
+        let rest = inner.records.range(start..);
+        rest.take_while(|kept| kept.commit.sequence() <= through)
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// How many records the view lacks.
+    pub(crate) fn lag(&self) -> usize {
+        let inner = self.lock();
+        inner.records.len() - inner.after(inner.indexed)
+    }
+
+    /// The view has everything up to here: what is over the bounds may go.
+    pub(crate) fn indexed(&self, through: Sequence) {
+        let mut inner = self.lock();
+        inner.indexed = through;
+        while let Some(oldest) = inner.records.front() {
+            let needed = through < oldest.commit.sequence();
+            if needed || (inner.records.len() <= KEPT_RECORDS && inner.bytes <= KEPT_BYTES) {
+                break;
+            }
+            if let Some(gone) = inner.records.pop_front() {
+                inner.bytes -= gone.bytes;
+                inner.floor = gone.commit.sequence();
+            }
+        }
+    }
+
+    /// Every record after the floor is here; the view has everything up to it.
+    pub(crate) fn floor(&self) -> Sequence {
+        self.lock().floor
+    }
+
+    /// Records after a sequence, at most `limit`; `None` where older ones than are here would be needed.
+    pub(crate) fn after(&self, after: Sequence, limit: usize) -> Option<Vec<Kept>> {
+        let inner = self.lock();
+        if after < inner.floor {
+            return None;
+        }
+        let start = inner.after(after);
+        Some(inner.records.range(start..).take(limit).cloned().collect())
+    }
+
+    /// How many records after a sequence are in this agent's inbox; those that are not here do not count.
+    pub(crate) fn inbox_after(&self, agent_id: &AgentId, after: Sequence) -> u64 {
+        let inner = self.lock();
+        let start = inner.after(after);
+        let inbox = Stream::Inbox(agent_id.clone());
+        inner
+            .records
+            .range(start..)
+            .filter(|kept| kept.streams.contains(&inbox))
+            .count() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("poisoned")
+    }
+}
+
+impl Inner {
+    fn after(&self, sequence: Sequence) -> usize {
+        self.records
+            .partition_point(|kept| kept.commit.sequence() <= sequence)
+    }
+}

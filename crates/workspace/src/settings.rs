@@ -1,0 +1,109 @@
+//! What an operator decides about a workspace.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use openagents_protocol::ChannelName;
+use openagents_store::{Durability, Execution};
+
+pub use crate::state::DefaultMembership;
+
+/// The settings of a workspace; every limit has a default.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Shown to clients. Default `workspace`.
+    pub name: String,
+    /// Shown to clients. Default empty.
+    pub description: String,
+    /// What an acknowledgement promises. Default [`Durability::Fsync`].
+    pub durability: Durability,
+    /// Channels that exist from the start, with their descriptions. Default `general`.
+    pub channels: Vec<(ChannelName, String)>,
+    /// Whether the first post makes a channel. Default [`FirstPost::CreatesChannel`].
+    pub first_post: FirstPost,
+    /// Who is in a channel by default. Default [`DefaultMembership::Everyone`].
+    pub default_membership: DefaultMembership,
+    /// How long an agent stays online without a connection. Default 30 s.
+    pub lease: Duration,
+    /// How long an open session has to answer before a newcomer gets its agent id. Default 2 s.
+    pub takeover_wait: Duration,
+    /// The most joins and leaves told one by one in a second; beyond that one `system.presence.changed` sums
+    /// them up. Default 100.
+    pub presence_events_per_second: u32,
+    /// The most channels. Default 10,000.
+    pub max_channels: usize,
+    /// The most known agents. Default 200,000.
+    pub max_agents: usize,
+    /// The most subscriptions of one agent. Default 100.
+    pub max_subscriptions: usize,
+    /// Where times come from. Default the system clock.
+    pub clock: Clock,
+    /// Where the log and the view do their work. Default [`Execution::Blocking`].
+    pub execution: Execution,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "workspace".to_owned(),
+            description: String::new(),
+            durability: Durability::Fsync,
+            channels: vec![(
+                "general".parse().expect("a valid name"),
+                "Everybody is here".to_owned(),
+            )],
+            first_post: FirstPost::CreatesChannel,
+            default_membership: DefaultMembership::Everyone,
+            lease: Duration::from_secs(30),
+            takeover_wait: Duration::from_secs(2),
+            presence_events_per_second: 100,
+            max_channels: 10_000,
+            max_agents: 200_000,
+            max_subscriptions: 100,
+            clock: Clock::system(),
+            execution: Execution::Blocking,
+        }
+    }
+}
+
+/// What a post to a channel that does not exist does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstPost {
+    /// It makes the channel.
+    #[default]
+    CreatesChannel,
+    /// It is refused.
+    IsRefused,
+}
+
+/// Tells the time: milliseconds since 1970.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl Clock {
+    /// The clock of the operating system.
+    pub fn system() -> Self {
+        Self::new(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// Any other clock, for simulations.
+    pub fn new(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
+    /// The time now.
+    pub fn now_ms(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Clock")
+    }
+}

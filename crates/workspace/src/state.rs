@@ -1,0 +1,428 @@
+//! What the log says is true now: agents, channels, memberships, subscriptions, tokens.
+//!
+//! State is built from headers alone and changed by [`State::apply`] alone. Cloning shares everything, so the
+//! writer decides against a private copy while readers keep the committed one.
+
+use std::sync::Arc;
+
+use imbl::{HashMap, OrdMap};
+use openagents_protocol::record::{Act, TokenGrant};
+use openagents_protocol::{AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
+use openagents_store::view::{
+    AgentRow, ChannelRow, Loaded, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow,
+};
+
+/// Who is a member of a channel that it neither joined nor left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefaultMembership {
+    /// Everybody, from the moment they became known.
+    #[default]
+    Everyone,
+    /// Nobody.
+    Nobody,
+}
+
+/// What the log says is true now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) default_membership: DefaultMembership,
+    pub(crate) agents: HashMap<AgentId, Arc<Agent>>,
+    pub(crate) channels: OrdMap<ChannelName, Arc<Channel>>,
+    /// By hash.
+    pub(crate) tokens: HashMap<String, Arc<TokenRow>>,
+    /// Agents that are online.
+    pub(crate) online: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) first_sequence: Sequence,
+    pub(crate) metadata: Json,
+    pub(crate) generated: bool,
+    pub(crate) presence: Presence,
+    pub(crate) joined_ms: u64,
+    pub(crate) last_seen_ms: u64,
+    pub(crate) subscriptions: Vec<Subscription>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Online,
+    Offline,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) id: EventId,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) channels: Option<Vec<ChannelName>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    pub(crate) description: String,
+    pub(crate) creator: Source,
+    pub(crate) created_ms: u64,
+    /// Those that joined or left by themselves; everybody else follows the default.
+    pub(crate) spans: HashMap<AgentId, Arc<Vec<Span>>>,
+}
+
+/// Why a committed record changes nothing: its precondition did not hold at its sequence.
+///
+/// With a log that several nodes append to, this is the same on every node; with an exclusive one it does not
+/// happen, because the decision was made against the very same state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Void(pub(crate) &'static str);
+
+impl State {
+    /// The state that the view kept.
+    pub(crate) fn load(loaded: &Loaded, default_membership: DefaultMembership) -> Self {
+        let mut state = Self {
+            default_membership,
+            ..Self::default()
+        };
+        for row in &loaded.agents {
+            let presence = if row.online {
+                Presence::Online
+            } else {
+                Presence::Offline
+            };
+            state.online += usize::from(row.online);
+            let agent = Agent {
+                first_sequence: row.first_sequence,
+                metadata: row.metadata.clone(),
+                generated: row.generated,
+                presence,
+                joined_ms: row.joined_ms,
+                last_seen_ms: row.last_seen_ms,
+                subscriptions: Vec::new(),
+            };
+            state.agents.insert(row.agent_id.clone(), Arc::new(agent));
+        }
+        for row in &loaded.channels {
+            let channel = Channel {
+                description: row.description.clone(),
+                creator: row.creator.clone(),
+                created_ms: row.created_ms,
+                spans: HashMap::new(),
+            };
+            state.channels.insert(row.channel.clone(), Arc::new(channel));
+        }
+        for row in &loaded.memberships {
+            if let Some(channel) = state.channels.get_mut(&row.channel) {
+                Arc::make_mut(channel)
+                    .spans
+                    .insert(row.agent_id.clone(), Arc::new(row.spans.clone()));
+            }
+        }
+        for row in &loaded.subscriptions {
+            if let Some(agent) = state.agents.get_mut(&row.agent_id) {
+                let (id, patterns, channels) = (row.id.clone(), row.patterns.clone(), row.channels.clone());
+                Arc::make_mut(agent).subscriptions.push(Subscription {
+                    id,
+                    patterns,
+                    channels,
+                });
+            }
+        }
+        for row in &loaded.tokens {
+            state.tokens.insert(row.grant.hash.clone(), Arc::new(row.clone()));
+        }
+        state
+    }
+
+    /// Whether an agent is a member of a channel now.
+    pub(crate) fn is_member(&self, agent_id: &AgentId, name: &ChannelName) -> bool {
+        self.channels
+            .get(name)
+            .is_some_and(|channel| self.in_channel(agent_id, channel))
+    }
+
+    /// [`State::is_member`] with the channel at hand.
+    pub(crate) fn in_channel(&self, agent_id: &AgentId, channel: &Channel) -> bool {
+        match channel.spans.get(agent_id) {
+            Some(spans) => spans.last().is_some_and(|span| span.to.is_none()),
+            None => self.default_membership == DefaultMembership::Everyone,
+        }
+    }
+
+    /// Whether an agent was a member of a channel when this sequence was committed.
+    pub(crate) fn was_member(&self, agent_id: &AgentId, name: &ChannelName, at: Sequence) -> bool {
+        let Some(channel) = self.channels.get(name) else {
+            return false;
+        };
+        match channel.spans.get(agent_id) {
+            Some(spans) => spans
+                .iter()
+                .any(|span| span.from <= at && span.to.is_none_or(|to| at < to)),
+            None => self.default_membership == DefaultMembership::Everyone,
+        }
+    }
+
+    /// How many agents are members of a channel.
+    pub(crate) fn members(&self, channel: &Channel) -> usize {
+        let inside = |spans: &Arc<Vec<Span>>| spans.last().is_some_and(|span| span.to.is_none());
+        match self.default_membership {
+            DefaultMembership::Nobody => channel.spans.values().filter(|spans| inside(spans)).count(),
+            DefaultMembership::Everyone => {
+                let outside = channel
+                    .spans
+                    .iter()
+                    .filter(|(id, spans)| !inside(spans) && self.agents.contains_key(*id));
+                self.agents.len() - outside.count()
+            }
+        }
+    }
+
+    /// Takes a committed record into account, and tells what the view has to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`Void`] where the record's precondition does not hold; nothing is changed then.
+    pub(crate) fn apply(&mut self, header: &Header, at: Sequence) -> Result<Vec<StateChange>, Void> {
+        match (&header.act, header.source.agent()) {
+            (Act::Message { .. } | Act::Event {}, _) => Ok(Vec::new()),
+            (Act::TokenCreated(grant), _) => Ok(self.put_token(grant, header.time_ms)),
+            (Act::TokenRevoked { id }, _) => self.revoke_token(id),
+            (Act::ChannelCreated { channel, description }, _) => {
+                self.create_channel(header, channel, description, at)
+            }
+            (act, Some(agent)) => self.apply_agent_act(header, act, agent, at),
+            (_, None) => Err(Void("only an agent does this")),
+        }
+    }
+
+    fn apply_agent_act(
+        &mut self,
+        header: &Header,
+        act: &Act,
+        agent_id: &AgentId,
+        at: Sequence,
+    ) -> Result<Vec<StateChange>, Void> {
+        match act {
+            Act::AgentRegistered {} => {
+                if self.agents.contains_key(agent_id) {
+                    return Err(Void("the agent is known"));
+                }
+                let agent = new_agent(Json::empty_object(), false, Presence::Offline, header.time_ms, at);
+                Ok(vec![self.put_agent(agent_id, agent)])
+            }
+            Act::AgentJoined { metadata, generated } => {
+                let agent = match self.agents.get(agent_id) {
+                    None => new_agent(metadata.clone(), *generated, Presence::Online, header.time_ms, at),
+                    Some(known) => Agent {
+                        metadata: metadata.clone(),
+                        presence: Presence::Online,
+                        joined_ms: match known.presence {
+                            Presence::Online => known.joined_ms,
+                            Presence::Offline => header.time_ms,
+                        },
+                        last_seen_ms: header.time_ms,
+                        ..Agent::clone(known)
+                    },
+                };
+                Ok(vec![self.put_agent(agent_id, agent)])
+            }
+            Act::AgentLeft { .. } => {
+                let known = self.agents.get(agent_id).ok_or(Void("the agent is unknown"))?;
+                if known.presence == Presence::Offline {
+                    return Err(Void("the agent is offline"));
+                }
+                if known.generated {
+                    return Ok(self.remove_agent(agent_id));
+                }
+                let agent = Agent {
+                    presence: Presence::Offline,
+                    last_seen_ms: header.time_ms,
+                    ..Agent::clone(known)
+                };
+                Ok(vec![self.put_agent(agent_id, agent)])
+            }
+            Act::ChannelJoined { channel } => self.set_membership(channel, agent_id, at, Membership::Inside),
+            Act::ChannelLeft { channel } => self.set_membership(channel, agent_id, at, Membership::Outside),
+            Act::Subscribed {
+                id,
+                patterns,
+                channels,
+            } => {
+                let agent = self
+                    .agents
+                    .get_mut(agent_id)
+                    .ok_or(Void("the agent is unknown"))?;
+                let (patterns, channels) = (patterns.clone(), channels.clone());
+                let row = SubscriptionRow {
+                    id: id.clone(),
+                    agent_id: agent_id.clone(),
+                    patterns,
+                    channels,
+                };
+                let (patterns, channels) = (row.patterns.clone(), row.channels.clone());
+                Arc::make_mut(agent).subscriptions.push(Subscription {
+                    id: id.clone(),
+                    patterns,
+                    channels,
+                });
+                Ok(vec![StateChange::PutSubscription(row)])
+            }
+            Act::Unsubscribed { id } => {
+                let agent = self
+                    .agents
+                    .get_mut(agent_id)
+                    .ok_or(Void("the agent is unknown"))?;
+                Arc::make_mut(agent)
+                    .subscriptions
+                    .retain(|subscription| subscription.id != *id);
+                Ok(vec![StateChange::RemoveSubscription(id.clone())])
+            }
+            _ => Err(Void("a record of a later version")),
+        }
+    }
+
+    fn create_channel(
+        &mut self,
+        header: &Header,
+        name: &ChannelName,
+        description: &str,
+        at: Sequence,
+    ) -> Result<Vec<StateChange>, Void> {
+        if self.channels.contains_key(name) {
+            return Err(Void("the channel exists"));
+        }
+        let channel = Channel {
+            description: description.to_owned(),
+            creator: header.source.clone(),
+            created_ms: header.time_ms,
+            spans: HashMap::new(),
+        };
+        let row = ChannelRow {
+            channel: name.clone(),
+            description: channel.description.clone(),
+            creator: channel.creator.clone(),
+            created_ms: channel.created_ms,
+            created_at: at,
+        };
+        self.channels.insert(name.clone(), Arc::new(channel));
+        let mut changes = vec![StateChange::PutChannel(row)];
+        if let Some(creator) = header.source.agent()
+            && self.default_membership == DefaultMembership::Nobody
+        {
+            changes.extend(self.set_membership(name, creator, at, Membership::Inside)?);
+        }
+        Ok(changes)
+    }
+
+    fn set_membership(
+        &mut self,
+        name: &ChannelName,
+        agent_id: &AgentId,
+        at: Sequence,
+        wanted: Membership,
+    ) -> Result<Vec<StateChange>, Void> {
+        let channel = self
+            .channels
+            .get(name)
+            .ok_or(Void("the channel does not exist"))?;
+        if self.in_channel(agent_id, channel) == (wanted == Membership::Inside) {
+            return Err(Void("nothing changes"));
+        }
+        let mut spans = match channel.spans.get(agent_id) {
+            Some(spans) => Vec::clone(spans),
+            // The default becomes explicit: whoever leaves was inside since it became known.
+            None if wanted == Membership::Outside => {
+                let from = self
+                    .agents
+                    .get(agent_id)
+                    .map_or(Sequence::ZERO, |agent| agent.first_sequence);
+                vec![Span { from, to: None }]
+            }
+            None => Vec::new(),
+        };
+        match wanted {
+            Membership::Inside => spans.push(Span { from: at, to: None }),
+            Membership::Outside => {
+                if let Some(open) = spans.last_mut() {
+                    open.to = Some(at);
+                }
+            }
+        }
+        let row = MembershipRow {
+            channel: name.clone(),
+            agent_id: agent_id.clone(),
+            spans: spans.clone(),
+        };
+        let channel = self
+            .channels
+            .get_mut(name)
+            .ok_or(Void("the channel does not exist"))?;
+        Arc::make_mut(channel)
+            .spans
+            .insert(agent_id.clone(), Arc::new(spans));
+        Ok(vec![StateChange::PutMembership(row)])
+    }
+
+    fn put_agent(&mut self, agent_id: &AgentId, agent: Agent) -> StateChange {
+        let row = AgentRow {
+            agent_id: agent_id.clone(),
+            first_sequence: agent.first_sequence,
+            metadata: agent.metadata.clone(),
+            generated: agent.generated,
+            online: agent.presence == Presence::Online,
+            joined_ms: agent.joined_ms,
+            last_seen_ms: agent.last_seen_ms,
+        };
+        let is_online = usize::from(agent.presence == Presence::Online);
+        let before = self.agents.insert(agent_id.clone(), Arc::new(agent));
+        let was_online = usize::from(before.is_some_and(|agent| agent.presence == Presence::Online));
+        self.online = self.online + is_online - was_online;
+        StateChange::PutAgent(row)
+    }
+
+    fn remove_agent(&mut self, agent_id: &AgentId) -> Vec<StateChange> {
+        let Some(agent) = self.agents.remove(agent_id) else {
+            return Vec::new();
+        };
+        self.online -= usize::from(agent.presence == Presence::Online);
+        let ended = agent
+            .subscriptions
+            .iter()
+            .map(|subscription| StateChange::RemoveSubscription(subscription.id.clone()));
+        std::iter::once(StateChange::RemoveAgent(agent_id.clone()))
+            .chain(ended)
+            .collect()
+    }
+
+    fn put_token(&mut self, grant: &TokenGrant, created_ms: u64) -> Vec<StateChange> {
+        let row = TokenRow {
+            grant: grant.clone(),
+            created_ms,
+            revoked: false,
+        };
+        self.tokens.insert(grant.hash.clone(), Arc::new(row.clone()));
+        vec![StateChange::PutToken(row)]
+    }
+
+    fn revoke_token(&mut self, id: &EventId) -> Result<Vec<StateChange>, Void> {
+        let found = self.tokens.values().find(|token| token.grant.id == *id).cloned();
+        let token = found.ok_or(Void("the token does not exist"))?;
+        self.tokens.remove(&token.grant.hash);
+        Ok(vec![StateChange::RemoveToken(id.clone())])
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    Inside,
+    Outside,
+}
+
+fn new_agent(metadata: Json, generated: bool, presence: Presence, time_ms: u64, at: Sequence) -> Agent {
+    Agent {
+        first_sequence: at,
+        metadata,
+        generated,
+        presence,
+        joined_ms: time_ms,
+        last_seen_ms: time_ms,
+        subscriptions: Vec::new(),
+    }
+}

@@ -1,0 +1,472 @@
+//! The handle of a workspace, and how it opens and closes.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use openagents_protocol::record::{Act, Record, Role};
+use openagents_protocol::{
+    Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
+};
+use openagents_store::view::{Loaded, Stream, Update, View};
+use openagents_store::{Error as StoreError, EventLog, Options, Store};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::commit::{Commit, streams};
+use crate::decide::Wish;
+use crate::follower::{Cursors, follow, indexed};
+use crate::known::{KnownIds, made_at};
+use crate::live::Live;
+use crate::presence::{Presence, keep_leases};
+use crate::recent::{Kept, Recent};
+use crate::settings::Settings;
+use crate::state::{Presence as PresenceState, State};
+use crate::token::{self, Principal};
+use crate::writer::{Command, QUEUE, Reply, Writer};
+
+/// Records applied in one step while a workspace opens.
+const OPEN_BATCH: usize = 2048;
+
+/// A workspace: a cheap handle to share.
+///
+/// Dropping the handles does not close it; [`Workspace::close`] does, and leaves nothing undone.
+///
+/// ```
+/// # tokio_test::block_on(async {
+/// use openagents_workspace::{Settings, Workspace};
+///
+/// let directory = tempfile::tempdir()?;
+/// let workspace = Workspace::open(directory.path(), Settings::default()).await?;
+/// assert_eq!(workspace.head().get(), 1, "the channel `general` was made");
+/// workspace.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Workspace(Arc<Inner>);
+
+/// Who asks: an agent with what it may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The agent, as it authenticated.
+    pub agent_id: AgentId,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// The committed state with the position it holds at.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) state: State,
+    pub(crate) head: Sequence,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    /// Guards the right to use the directory; given back by closing, whoever still holds a session.
+    store: Mutex<Option<Store>>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) view: View,
+    pub(crate) committed: ArcSwap<Snapshot>,
+    pub(crate) recent: Recent,
+    pub(crate) live: Live,
+    pub(crate) presence: Presence,
+    pub(crate) cursors: Cursors,
+    /// Everything up to here was handed to the sessions concerned.
+    pub(crate) routed: AtomicU64,
+    pub(crate) head_changed: watch::Sender<Sequence>,
+    pub(crate) view_advanced: Notify,
+    /// Guards the number of events in each channel.
+    channel_events: Mutex<HashMap<ChannelName, u64>>,
+    commands: mpsc::Sender<Command>,
+    pub(crate) tracker: TaskTracker,
+    /// No further wishes.
+    pub(crate) closing: CancellationToken,
+    /// The writer is done; the view may catch up a last time.
+    pub(crate) drained: CancellationToken,
+    /// The store failed: nothing is acknowledged any more.
+    pub(crate) failed: CancellationToken,
+}
+
+impl Workspace {
+    /// Opens the workspace in a directory, making it if there is none.
+    ///
+    /// The view is brought up to the log first, so the time this takes grows with what the view lacks, not with
+    /// the log.
+    ///
+    /// # Errors
+    ///
+    /// What the store says: locked, damaged, of a newer version, full.
+    pub async fn open(directory: &Path, settings: Settings) -> Result<Self, StoreError> {
+        Self::open_with(directory, settings, |_, _| ()).await
+    }
+
+    /// Builds the view anew from the log; cursors are kept where they can be read. `progress` is told how far it
+    /// is and how far it goes.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn rebuild(
+        directory: &Path,
+        settings: Settings,
+        progress: impl FnMut(Sequence, Sequence),
+    ) -> Result<Sequence, StoreError> {
+        Store::discard_view(directory)?;
+        let workspace = Self::open_with(directory, settings, progress).await?;
+        let head = workspace.head();
+        workspace.close().await;
+        Ok(head)
+    }
+
+    async fn open_with(
+        directory: &Path,
+        settings: Settings,
+        mut progress: impl FnMut(Sequence, Sequence),
+    ) -> Result<Self, StoreError> {
+        let options = Options {
+            durability: settings.durability,
+            execution: settings.execution,
+        };
+        let (store, loaded) = Store::open(directory, options)?;
+        let log: Arc<dyn EventLog> = store.log.clone();
+        let view = store.view.clone();
+        let mut state = State::load(&loaded, settings.default_membership);
+        let Loaded {
+            mut applied,
+            id_watermark: mut watermark,
+            cursors,
+            channel_lengths,
+            ..
+        } = loaded;
+        let mut channel_events: HashMap<ChannelName, u64> = channel_lengths
+            .into_iter()
+            .map(|(channel, length, _)| (channel, length))
+            .collect();
+
+        loop {
+            let records = log.read(applied, OPEN_BATCH).await?;
+            let Some(last) = records.last() else { break };
+            applied = last.sequence;
+            let update = catch_up(&mut state, &mut channel_events, &mut watermark, records, applied);
+            view.commit(update).await?;
+            progress(applied, log.head());
+        }
+
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        let head = log.head();
+        let inner = Arc::new(Inner {
+            presence: Presence::new(settings.presence_events_per_second),
+            settings,
+            log,
+            view,
+            store: Mutex::new(Some(store)),
+            committed: ArcSwap::from_pointee(Snapshot {
+                state: state.clone(),
+                head,
+            }),
+            recent: Recent::new(head),
+            live: Live::default(),
+            cursors: Cursors::load(cursors),
+            routed: AtomicU64::new(head.get()),
+            head_changed: watch::Sender::new(head),
+            view_advanced: Notify::new(),
+            channel_events: Mutex::new(channel_events),
+            commands,
+            tracker: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            failed: CancellationToken::new(),
+        });
+        let workspace = Self(Arc::clone(&inner));
+        let known = KnownIds::new(watermark);
+        let writer = Writer {
+            inner: Arc::clone(&inner),
+            commands: receiver,
+            state,
+            known,
+            watermark,
+        };
+        inner.tracker.spawn({
+            let drained = inner.drained.clone();
+            async move {
+                writer.run().await;
+                drained.cancel();
+            }
+        });
+        inner.tracker.spawn(follow(Arc::clone(&inner), watermark));
+        inner.tracker.spawn(keep_leases(workspace.clone()));
+        workspace.settle_in().await;
+        Ok(workspace)
+    }
+
+    /// Makes the channels of the settings, and gives a lease to everybody who was online.
+    async fn settle_in(&self) {
+        let until = Instant::now() + self.0.settings.lease;
+        let snapshot = self.0.committed.load_full();
+        for (agent_id, agent) in &snapshot.state.agents {
+            if agent.presence == PresenceState::Online {
+                self.0.live.lease(agent_id, until);
+            }
+        }
+        for (channel, description) in self.0.settings.channels.clone() {
+            if !snapshot.state.channels.contains_key(&channel) {
+                let wish = Wish::CreateChannel {
+                    channel: channel.clone(),
+                    description,
+                };
+                if let Err(error) = self.wish(&Source::System, wish).await {
+                    tracing::warn!(%error, %channel, "could not make a channel of the settings");
+                }
+            }
+        }
+    }
+
+    /// Ends every session, commits what was accepted, brings the view up to date and releases the directory.
+    /// Agents stay online in the log: a server that comes back gives each a new lease.
+    pub async fn close(&self) {
+        self.0
+            .live
+            .dismiss_all(ErrorCode::ShuttingDown, "the server is going down");
+        self.0.closing.cancel();
+        self.0.tracker.close();
+        self.0.tracker.wait().await;
+        let store = self.0.store.lock().expect("poisoned").take();
+        if let Some(store) = store
+            && let Err(error) = store.log.close().await
+        {
+            tracing::error!(%error, "closing the log failed");
+        }
+    }
+
+    /// Resolves when the store failed. Nothing is acknowledged from then on; close the workspace and open it again.
+    pub async fn failed(&self) {
+        self.0.failed.cancelled().await;
+    }
+
+    /// Whether the log takes events.
+    pub fn is_ready(&self) -> bool {
+        !self.0.failed.is_cancelled() && !self.0.closing.is_cancelled()
+    }
+
+    /// The end of the log.
+    pub fn head(&self) -> Sequence {
+        self.0.committed.load().head
+    }
+
+    /// How far the view follows; history and backlog beyond it come from memory.
+    pub fn indexed(&self) -> Sequence {
+        self.0.view.applied()
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Number of connected sessions.
+    pub fn sessions(&self) -> usize {
+        self.0.live.sessions()
+    }
+
+    /// Who a token admits, by its password hash (hex SHA-256).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::Unauthenticated`] or [`ErrorCode::TokenExpired`].
+    pub fn authenticate(&self, password_hash: &str) -> Result<Principal, ErrorBody> {
+        let snapshot = self.0.committed.load();
+        token::authenticate(&snapshot.state, password_hash, self.0.settings.clock.now_ms())
+    }
+
+    /// Whether there is any token.
+    pub fn has_tokens(&self) -> bool {
+        !self.0.committed.load().state.tokens.is_empty()
+    }
+
+    /// Publishes an event and waits for its receipt: committed as the durability promises, and delivered to who is
+    /// connected.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused; nothing happened then.
+    pub async fn publish(&self, caller: &Caller, draft: Draft) -> Result<Receipt, ErrorBody> {
+        self.wish_as(
+            &Source::Agent(caller.agent_id.clone()),
+            caller.role,
+            Wish::Publish(Box::new(draft)),
+        )
+        .await
+    }
+
+    /// Wishes for something with every right, and waits for the outcome.
+    pub(crate) async fn wish(&self, author: &Source, wish: Wish) -> Result<Receipt, ErrorBody> {
+        self.wish_as(author, Role::Admin, wish).await
+    }
+
+    pub(crate) async fn wish_as(
+        &self,
+        author: &Source,
+        role: Role,
+        wish: Wish,
+    ) -> Result<Receipt, ErrorBody> {
+        let (sender, outcome) = oneshot::channel();
+        self.submit(Command {
+            author: author.clone(),
+            role,
+            wish,
+            reply: Reply::Once(sender),
+        })
+        .await?;
+        outcome.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// Hands a wish to the writer; waits while its queue is full.
+    pub(crate) async fn submit(&self, command: Command) -> Result<(), ErrorBody> {
+        if self.0.closing.is_cancelled() {
+            return Err(shutting_down());
+        }
+        self.0.commands.send(command).await.map_err(|_| shutting_down())
+    }
+
+    pub(crate) fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.0)
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.committed.load_full()
+    }
+
+    /// Leads to the session key of a new session.
+    pub(crate) fn new_session_key() -> Secret {
+        token::session_key()
+    }
+}
+
+impl Inner {
+    pub(crate) fn fail(&self) {
+        self.failed.cancel();
+        self.live.dismiss_all(
+            ErrorCode::StorageUnavailable,
+            "the store of the workspace failed; it is being opened again",
+        );
+    }
+
+    pub(crate) fn count_channel_event(&self, channel: &ChannelName, act: &Act) {
+        if matches!(act, Act::Message { .. } | Act::Event {}) {
+            let mut counts = self.channel_events.lock().expect("poisoned");
+            match counts.get_mut(channel) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(channel.clone(), 1)),
+            }
+        }
+    }
+
+    pub(crate) fn channel_events(&self, channel: &ChannelName) -> u64 {
+        self.channel_events
+            .lock()
+            .expect("poisoned")
+            .get(channel)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// How many direct messages and events wait for an agent: positions in the view, and what the view lacks.
+    pub(crate) async fn unread(&self, agent_id: &AgentId) -> Result<u64, StoreError> {
+        let cursor = self.cursor(agent_id).unwrap_or(Sequence::ZERO);
+        // One boundary for both counts: the view up to it, memory after it. What the view learns meanwhile stays
+        // in memory too, or is before the boundary.
+        let applied = self.view.applied();
+        let newer = self.recent.inbox_after(agent_id, applied.max(cursor));
+        Ok(newer
+            + self
+                .view
+                .count(&[Stream::Inbox(agent_id.clone())], cursor, applied)
+                .await?)
+    }
+
+    /// Where an agent goes on: what it acknowledged, else where it became known.
+    pub(crate) fn cursor(&self, agent_id: &AgentId) -> Option<Sequence> {
+        self.cursors.get(agent_id).or_else(|| {
+            let snapshot = self.committed.load();
+            snapshot
+                .state
+                .agents
+                .get(agent_id)
+                .map(|agent| agent.first_sequence)
+        })
+    }
+
+    pub(crate) fn routed(&self) -> Sequence {
+        Sequence::new(self.routed.load(Ordering::Acquire))
+    }
+}
+
+fn catch_up(
+    state: &mut State,
+    channel_events: &mut HashMap<ChannelName, u64>,
+    watermark: &mut u64,
+    records: Vec<Record>,
+    applied: Sequence,
+) -> Update {
+    let mut update = Update {
+        applied,
+        events: Vec::new(),
+        changes: Vec::new(),
+        cursors: Vec::new(),
+        id_watermark: 0,
+    };
+    for record in records {
+        let Ok(changes) = state.apply(&record.header, record.sequence) else {
+            continue;
+        };
+        *watermark = (*watermark).max(made_at(&record.header.event_id).unwrap_or(0));
+        let streams = streams(&record.header);
+        if let (Address::Channel(channel), false) = (&record.header.destination, streams.is_empty()) {
+            *channel_events.entry(channel.clone()).or_default() += 1;
+        }
+        update.changes.extend(changes);
+        update.events.push(indexed(&Kept::new(
+            Arc::new(Commit::new(record)),
+            streams,
+            Vec::new(),
+        )));
+    }
+    update.id_watermark = *watermark;
+    update
+}
+
+fn shutting_down() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::ShuttingDown,
+        "the workspace is closing; nothing was stored",
+    )
+}
+
+/// What an agent says of itself may be this large, in bytes.
+pub(crate) const MAX_METADATA: usize = 64 * 1024;
+
+/// Checks what an agent says of itself.
+pub(crate) fn check_metadata(metadata: &Json) -> Result<(), ErrorBody> {
+    metadata
+        .check()
+        .map_err(|error| ErrorBody::json("metadata", &error))?;
+    if !metadata.is_object() {
+        return Err(ErrorBody::field(
+            ErrorCode::InvalidField,
+            "metadata",
+            "it is not a JSON object",
+        ));
+    }
+    if MAX_METADATA < metadata.as_str().len() {
+        let message = format!("it has more than {MAX_METADATA} bytes");
+        return Err(ErrorBody::field(ErrorCode::TooLarge, "metadata", message));
+    }
+    Ok(())
+}

@@ -1,0 +1,410 @@
+//! The one task that changes a workspace: it decides, appends, applies, routes and answers, in batches.
+//!
+//! Whatever arrived while the last batch was being committed is the next batch; there is no timer.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use openagents_protocol::record::{Act, Record, Role};
+use openagents_protocol::{
+    Address, AgentId, Counts, ErrorBody, ErrorCode, EventId, Header, Receipt, Recipient, RecipientState,
+    Sequence, Source,
+};
+use openagents_store::{Entry, Error as StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::commit::{Commit, streams};
+use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, referenced};
+use crate::known::{Known, KnownIds, made_at};
+use crate::reader::Reader;
+use crate::recent::Kept;
+use crate::state::State;
+use crate::workspace::{Inner, Snapshot};
+
+/// Wishes waiting for the writer; over it, whoever wishes waits.
+pub(crate) const QUEUE: usize = 4096;
+
+/// The most wishes decided in one batch: bounds the memory and the latency of a commit.
+const BATCH: usize = 1024;
+
+/// Records the view may lack before the writer waits for it.
+const MAX_VIEW_LAG: usize = 65_536;
+
+/// A wish on its way to the writer.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) author: Source,
+    pub(crate) role: Role,
+    pub(crate) wish: Wish,
+    pub(crate) reply: Reply,
+}
+
+/// Where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Once(oneshot::Sender<Result<Receipt, ErrorBody>>),
+    Session(Arc<Reader>, u64),
+}
+
+impl Reply {
+    fn send(self, outcome: Result<Receipt, ErrorBody>) {
+        match self {
+            // Whoever asked may have gone; the event is committed all the same.
+            Self::Once(sender) => drop(sender.send(outcome)),
+            Self::Session(reader, id) => reader.answer(id, outcome),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) state: State,
+    pub(crate) known: KnownIds,
+    pub(crate) watermark: u64,
+}
+
+/// A decided wish that waits for the commit.
+struct Pending {
+    reply: Reply,
+    /// Index of the record that was wished for.
+    main: usize,
+    unknown: Vec<Recipient>,
+}
+
+impl Writer {
+    /// Works until every handle is gone or the workspace closes, then leaves nothing undone.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(64);
+        loop {
+            let inner = Arc::clone(&self.inner);
+            tokio::select! {
+                biased; // Closing first: what is queued then is still worked off, what comes later is refused.
+                () = inner.closing.cancelled(), if !self.commands.is_closed() => self.commands.close(),
+                received = self.commands.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                    self.process(&mut batch).await;
+                    if 256 < batch.capacity() && self.commands.is_empty() {
+                        batch = Vec::with_capacity(64);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn process(&mut self, batch: &mut Vec<Command>) {
+        while MAX_VIEW_LAG < self.inner.recent.lag() && !self.inner.failed.is_cancelled() {
+            self.inner.view_advanced.notified().await;
+        }
+        if self.inner.failed.is_cancelled() {
+            for command in batch.drain(..) {
+                command.reply.send(Err(unavailable()));
+            }
+            return;
+        }
+        let looked_up = match self.look_up(batch).await {
+            Ok(looked_up) => looked_up,
+            Err(error) => return self.refuse(batch.drain(..).map(|command| command.reply), &error),
+        };
+        let (entries, pending) = self.decide_all(batch, &looked_up);
+        if !entries.is_empty() {
+            self.commit(entries, pending).await;
+        }
+    }
+
+    /// Looks up the ids that may be in the view and are not in memory.
+    async fn look_up(&self, batch: &[Command]) -> Result<LookedUp, StoreError> {
+        let uncertain: HashSet<&EventId> = batch
+            .iter()
+            .flat_map(|command| referenced(&command.wish))
+            .filter(|id| self.known.is_uncertain(id))
+            .collect();
+        if uncertain.is_empty() {
+            return Ok(LookedUp::new());
+        }
+        let found = self
+            .inner
+            .view
+            .find(uncertain.into_iter().cloned().collect())
+            .await?;
+        Ok(found
+            .into_iter()
+            .map(|found| (found.event_id.clone(), Known::from(found)))
+            .collect())
+    }
+
+    /// Decides the wishes one after the other, each against what the ones before it come to.
+    fn decide_all(&mut self, batch: &mut Vec<Command>, looked_up: &LookedUp) -> (Vec<Entry>, Vec<Pending>) {
+        let settings = &self.inner.settings;
+        let mut speculative = self.state.clone();
+        let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
+        let mut pending = Vec::with_capacity(batch.len());
+        // Repetitions within the batch are answered after the commit, with the sequence of the first.
+        let mut in_batch: HashMap<EventId, usize> = HashMap::new();
+        let mut provisional = self.inner.log.head();
+        let mut told = Vec::new();
+        for Command {
+            author,
+            role,
+            wish,
+            reply,
+        } in batch.drain(..)
+        {
+            let known = |id: &EventId| {
+                let here = in_batch
+                    .get(id)
+                    .map(|index| Known::of(&entries[*index].header, Sequence::MAX));
+                here.or_else(|| self.known.get(id).cloned())
+                    .or_else(|| looked_up.get(id).cloned())
+            };
+            let now_ms = settings.clock.now_ms();
+            let context = Context {
+                state: &speculative,
+                settings,
+                known: &known,
+                now_ms,
+            };
+            match decide(&context, &author, role, wish) {
+                Err(error) => reply.send(Err(error)),
+                Ok(Decision::Nothing) => reply.send(Ok(plain_receipt(EventId::new(), None))),
+                Ok(Decision::Duplicate {
+                    event_id,
+                    sequence: Sequence::MAX,
+                }) => {
+                    let main = in_batch
+                        .get(&event_id)
+                        .copied()
+                        .expect("only records of this batch have this sequence");
+                    pending.push(Pending {
+                        reply,
+                        main,
+                        unknown: Vec::new(),
+                    });
+                }
+                Ok(Decision::Duplicate { event_id, sequence }) => {
+                    reply.send(Ok(Receipt {
+                        duplicate: true,
+                        ..plain_receipt(event_id, Some(sequence))
+                    }));
+                }
+                Ok(Decision::Tell(entry)) => told.push((reply, *entry)),
+                Ok(Decision::Append {
+                    entries: decided,
+                    unknown,
+                }) => {
+                    for entry in decided {
+                        provisional = provisional.next();
+                        if let Err(void) = speculative.apply(&entry.header, provisional) {
+                            tracing::error!(reason = void.0, event_name = %entry.header.name, "decided a void record");
+                        }
+                        in_batch.insert(entry.header.event_id.clone(), entries.len());
+                        entries.push(entry);
+                    }
+                    pending.push(Pending {
+                        reply,
+                        main: entries.len() - 1,
+                        unknown,
+                    });
+                }
+            }
+        }
+        for (reply, entry) in told {
+            reply.send(Ok(self.tell(entry)));
+        }
+        (entries, pending)
+    }
+
+    /// Hands an ephemeral event to who is connected now.
+    fn tell(&self, entry: Entry) -> Receipt {
+        let event_id = entry.header.event_id.clone();
+        let record = Record {
+            sequence: Sequence::ZERO,
+            header: entry.header,
+            body: Some(entry.body),
+        };
+        let commit = Arc::new(Commit::new(record));
+        let live = self.inner.live.route(&self.state, &commit);
+        let mut receipt = plain_receipt(event_id, None);
+        self.describe(&mut receipt, commit.header(), live, &HashMap::new());
+        receipt
+    }
+
+    async fn commit(&mut self, entries: Vec<Entry>, pending: Vec<Pending>) {
+        let bodies: Vec<Entry> = entries.clone();
+        let sequences = match self.inner.log.append(entries).await {
+            Ok(sequences) => sequences,
+            Err(error) => return self.refuse(pending.into_iter().map(|pending| pending.reply), &error),
+        };
+        let mut kept = Vec::with_capacity(bodies.len());
+        for (entry, sequence) in bodies.into_iter().zip(&sequences) {
+            kept.extend(self.apply(entry, *sequence));
+        }
+        self.inner.recent.push(&kept);
+        let head = *sequences.last().unwrap_or(&Sequence::ZERO);
+        self.inner.committed.store(Arc::new(Snapshot {
+            state: self.state.clone(),
+            head,
+        }));
+        let reached: Vec<u64> = kept.iter().map(|kept| self.route(kept)).collect();
+        self.inner.routed.store(head.get(), Ordering::Release);
+        self.inner.head_changed.send_replace(head);
+
+        let unread = self.unread(&kept).await;
+        for pending in pending {
+            let Some(kept) = kept.get(pending.main) else {
+                pending
+                    .reply
+                    .send(Err(ErrorBody::new(ErrorCode::Internal, "the record is void")));
+                continue;
+            };
+            let commit = &kept.commit;
+            let mut receipt = plain_receipt(commit.header().event_id.clone(), Some(commit.sequence()));
+            self.describe(&mut receipt, commit.header(), reached[pending.main], &unread);
+            receipt.recipients.extend(pending.unknown);
+            pending.reply.send(Ok(receipt));
+        }
+    }
+
+    /// Takes a committed entry into account.
+    fn apply(&mut self, entry: Entry, sequence: Sequence) -> Option<Kept> {
+        let Entry { header, body } = entry;
+        let changes = match self.state.apply(&header, sequence) {
+            Ok(changes) => changes,
+            Err(void) => {
+                tracing::warn!(%sequence, reason = void.0, "a record is void");
+                return None;
+            }
+        };
+        self.watermark = self.watermark.max(made_at(&header.event_id).unwrap_or(0));
+        self.known.insert(
+            header.event_id.clone(),
+            Known::of(&header, sequence),
+            self.inner.view.applied(),
+        );
+        if let Address::Channel(channel) = &header.destination {
+            self.inner.count_channel_event(channel, &header.act);
+        }
+        let streams = streams(&header);
+        let commit = Arc::new(Commit::new(Record {
+            sequence,
+            header,
+            body: Some(body),
+        }));
+        Some(Kept::new(commit, streams, changes))
+    }
+
+    fn route(&self, kept: &Kept) -> u64 {
+        let header = kept.commit.header();
+        match &header.act {
+            Act::AgentJoined { .. } | Act::AgentLeft { .. } => {
+                self.inner
+                    .presence
+                    .announce(&self.inner, &self.state, &kept.commit)
+            }
+            Act::TokenRevoked { id } => {
+                self.inner.live.dismiss_token(id);
+                0
+            }
+            _ => self.inner.live.route(&self.state, &kept.commit),
+        }
+    }
+
+    /// How much waits for each agent that is away and named in this batch.
+    async fn unread(&self, kept: &[Kept]) -> HashMap<AgentId, u64> {
+        let mut unread = HashMap::new();
+        for agent_id in kept.iter().flat_map(|kept| named(kept.commit.header())) {
+            if !unread.contains_key(agent_id) && !self.inner.live.is_live(agent_id) {
+                match self.inner.unread(agent_id).await {
+                    Ok(count) => drop(unread.insert(agent_id.clone(), count)),
+                    Err(error) => tracing::warn!(%error, agent = %agent_id, "could not count what waits"),
+                }
+            }
+        }
+        unread
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 fit a double for 280,000 years"
+    )]
+    fn describe(&self, receipt: &mut Receipt, header: &Header, reached: u64, unread: &HashMap<AgentId, u64>) {
+        receipt.recipients.extend(named(header).filter_map(|agent_id| {
+            let agent = self.state.agents.get(agent_id)?;
+            let live = self.inner.live.is_live(agent_id);
+            let state = if live {
+                RecipientState::Live
+            } else {
+                RecipientState::Away
+            };
+            let last_seen = (!live).then_some(agent.last_seen_ms as f64 / 1000.0);
+            let unread = unread.get(agent_id).copied().filter(|_| !live);
+            let recipient = Recipient {
+                agent_id: agent_id.clone(),
+                state,
+                last_seen,
+                unread,
+            };
+            Some(recipient)
+        }));
+        let others = |members: usize, author_inside: bool| {
+            let members = (members - usize::from(author_inside && 0 < members)) as u64;
+            Counts {
+                members,
+                live: reached.min(members),
+                away: members.saturating_sub(reached),
+            }
+        };
+        receipt.counts = match &header.destination {
+            Address::Channel(name) => self.state.channels.get(name).map(|channel| {
+                let author_inside = header
+                    .source
+                    .agent()
+                    .is_some_and(|agent| self.state.in_channel(agent, channel));
+                others(self.state.members(channel), author_inside)
+            }),
+            Address::Everyone => Some(others(self.state.agents.len(), header.source.agent().is_some())),
+            _ => None,
+        };
+    }
+
+    /// Answers a failure of the store. Unless the disk is merely full, nothing is acknowledged any more until the
+    /// workspace is opened again.
+    fn refuse(&self, replies: impl Iterator<Item = Reply>, error: &StoreError) {
+        let refusal = if error.is_full() {
+            tracing::error!(%error, "the disk is full; events are refused");
+            ErrorBody::new(
+                ErrorCode::StorageFull,
+                "the disk of the server is full; nothing was stored",
+            )
+        } else {
+            tracing::error!(%error, "the log failed; the workspace takes nothing until it is opened again");
+            self.inner.fail();
+            unavailable()
+        };
+        for reply in replies {
+            reply.send(Err(refusal.clone()));
+        }
+    }
+}
+
+fn unavailable() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::StorageUnavailable,
+        "the log takes nothing now; nothing was acknowledged, try again",
+    )
+}
+
+fn plain_receipt(event_id: EventId, sequence: Option<Sequence>) -> Receipt {
+    Receipt {
+        message_id: event_id.clone(),
+        event_id,
+        sequence,
+        recipients: Vec::new(),
+        counts: None,
+        duplicate: false,
+    }
+}
