@@ -63,8 +63,9 @@ struct Shared {
     head: AtomicU64,
     stored: watch::Sender<Sequence>,
     readers: Arc<Pool>,
-    /// Released after the connections are closed: fields are dropped in order.
-    _lock: Lock,
+    /// Guards the right to use the directory. Given back by closing, or after the connections are closed: fields are
+    /// dropped in order.
+    lock: Mutex<Option<Lock>>,
 }
 
 struct Writer {
@@ -150,7 +151,7 @@ impl SqliteLog {
             stored: watch::Sender::new(last),
             readers: Pool::new(&path, execution),
             path,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -176,7 +177,7 @@ impl SqliteLog {
         self.shared.execution.run(move || shared.drain()).await
     }
 
-    /// Puts everything on the disk and takes no more appends. Reads still work.
+    /// Puts everything on the disk, takes no more appends and gives the directory back. Reads still work.
     ///
     /// After it, dropping the log gives the directory back at once; without it, a writer in the background may keep it
     /// for a moment longer.
@@ -405,14 +406,17 @@ impl Shared {
     fn close_now(&self) -> Result<(), Error> {
         // Refuses further batches before it stores the last ones, so that none slips in between.
         self.queue().flow = Flow::Closed;
-        self.drain()?;
+        let drained = self.drain();
         let mut writer = self.writer();
         writer.state = State::Closed;
         let finish = || {
             synchronise(&writer.connection, Durability::Fsync)?;
             checkpoint(&writer.connection)
         };
-        finish().map_err(|error| Error::from_sqlite(&self.path, "close", error))
+        let finished = finish().map_err(|error| Error::from_sqlite(&self.path, "close", error));
+        // Nothing writes from here on, so the directory is free for the next one, also after a failure.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drained.and(finished)
     }
 }
 
