@@ -1,0 +1,4 @@
+//! End-to-end suites.
+
+mod agents;
+mod kill;
