@@ -31,6 +31,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// How long the server may take to close after a goodbye.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long leaving may take in all, writing what is queued included.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
 /// A connection that lived this long makes the next attempts start with short delays again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,8 @@ pub(crate) struct Link {
     /// Wakes the writer.
     wake: Arc<Notify>,
     leave: CancellationToken,
+    /// Ends the task at once.
+    cancel: CancellationToken,
     ended: CancellationToken,
     /// Whether another session takes its place, so that waits and streams go on.
     replaced: AtomicBool,
@@ -80,6 +85,7 @@ impl Link {
             connected: AtomicBool::new(true),
             wake,
             leave: CancellationToken::new(),
+            cancel: cancel.child_token(),
             ended: CancellationToken::new(),
             replaced: AtomicBool::new(false),
         });
@@ -88,9 +94,12 @@ impl Link {
             connector,
             hello,
         };
-        let cancel = cancel.clone();
         tasks.spawn(async move {
-            let reason = cancel.run_until_cancelled(Box::pin(session.run(opened))).await;
+            let reason = session
+                .link
+                .cancel
+                .run_until_cancelled(Box::pin(session.run(opened)))
+                .await;
             session.link.end(&reason.unwrap_or_else(not_connected));
         });
         link
@@ -104,10 +113,16 @@ impl Link {
         Arc::clone(&self.welcome.lock().expect("poisoned"))
     }
 
-    /// Says goodbye, after everything queued was written, and waits for the end.
+    /// Says goodbye, after everything queued was written, and waits for the end; a server that does not take
+    /// it is left without.
     pub(crate) async fn leave(&self) {
         self.leave.cancel();
-        self.ended.cancelled().await;
+        if tokio::time::timeout(GONE_WITHIN, self.ended.cancelled())
+            .await
+            .is_err()
+        {
+            self.cancel.cancel();
+        }
     }
 
     /// The same, for a client that goes on in another session.

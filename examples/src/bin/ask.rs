@@ -26,11 +26,11 @@ async fn main() -> anyhow::Result<()> {
         }
     })?;
 
-    let answer = asker
-        .workspace()
-        .agent("oracle")
-        .send_and_wait("What is six times seven?", Duration::from_secs(30));
-    match answer.await {
+    let other = asker.workspace().agent("oracle");
+    let answer = other
+        .send_and_wait("What is six times seven?", Duration::from_secs(30))
+        .await;
+    match answer {
         Some(answer) => println!("{}: {}", answer.source_id, answer.text().unwrap_or_default()),
         None => println!("no answer"),
     }
