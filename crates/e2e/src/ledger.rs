@@ -23,7 +23,9 @@ impl Ledger {
 
     /// Writes one line.
     pub fn write(&self, line: &str) -> anyhow::Result<()> {
-        (&self.0).write_all(format!("{line}\n").as_bytes()).context("writing the ledger")
+        (&self.0)
+            .write_all(format!("{line}\n").as_bytes())
+            .context("writing the ledger")
     }
 }
 
@@ -60,7 +62,8 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Line>> {
 ///
 /// - An acknowledged event is in the log, once, at the sequence that was acknowledged.
 /// - Events of one sender are in the log in the order in which it sent them.
-/// - A life of a receiver handles no event twice, and handles events in log order.
+/// - A life of a receiver handles no event twice, and handles the events of each sender in log order. (Handlers of
+///   different senders run side by side.) An id is the sender's name and a number, with `-` between.
 /// - Every event of the log was handled in at least one life of the receiver.
 pub fn check(log: &[(String, u64)], senders: &[Vec<Line>], receivers: &[Vec<Line>]) -> Vec<String> {
     let mut broken = Vec::new();
@@ -75,14 +78,18 @@ pub fn check(log: &[(String, u64)], senders: &[Vec<Line>], receivers: &[Vec<Line
         for line in lines {
             match line {
                 Line::Acked(id, sequence) => match places.get(id.as_str()) {
-                    None => broken.push(format!("{id} was acknowledged at {sequence} and is not in the log")),
+                    None => broken.push(format!(
+                        "{id} was acknowledged at {sequence} and is not in the log"
+                    )),
                     Some(place) if place != sequence => {
                         broken.push(format!("{id} was acknowledged at {sequence} and is at {place}"));
                     }
                     Some(_) => {}
                 },
                 Line::Sent(id) => {
-                    let Some(place) = places.get(id.as_str()) else { continue };
+                    let Some(place) = places.get(id.as_str()) else {
+                        continue;
+                    };
                     if *place < last {
                         broken.push(format!("{id} was sent later than what is behind it in the log"));
                     }
@@ -94,14 +101,24 @@ pub fn check(log: &[(String, u64)], senders: &[Vec<Line>], receivers: &[Vec<Line
     }
     let mut handled: HashSet<&str> = HashSet::new();
     for lines in receivers {
-        let mut last = 0;
+        let mut last: HashMap<&str, u64> = HashMap::new();
+        let mut life: HashSet<&str> = HashSet::new();
         for line in lines {
-            let Line::Handled(id, sequence) = line else { continue };
+            let Line::Handled(id, sequence) = line else {
+                continue;
+            };
             handled.insert(id);
-            if *sequence <= last {
-                broken.push(format!("{id} at {sequence} was handled after {last} in the same life"));
+            if !life.insert(id) {
+                broken.push(format!("{id} was handled twice in the same life"));
+                continue;
             }
-            last = *sequence;
+            let sender = id.rsplit_once('-').map_or(id.as_str(), |(sender, _)| sender);
+            let before = last.insert(sender, *sequence).unwrap_or(0);
+            if *sequence < before {
+                broken.push(format!(
+                    "{id} at {sequence} was handled after {before} in the same life"
+                ));
+            }
         }
     }
     let missed = log.iter().filter(|(id, _)| !handled.contains(id.as_str()));
@@ -114,7 +131,10 @@ mod tests {
     use super::*;
 
     fn verdict(log: &[(&str, u64)], sender: &[Line], receiver: &[Line]) -> usize {
-        let log: Vec<(String, u64)> = log.iter().map(|(id, sequence)| ((*id).to_owned(), *sequence)).collect();
+        let log: Vec<(String, u64)> = log
+            .iter()
+            .map(|(id, sequence)| ((*id).to_owned(), *sequence))
+            .collect();
         check(&log, &[sender.to_vec()], &[receiver.to_vec()]).len()
     }
 
@@ -134,13 +154,25 @@ mod tests {
     fn the_checker_finds_every_kind_of_broken_promise() {
         let log = [("a", 1), ("b", 2)];
         let all = [handled("a", 1), handled("b", 2)];
-        assert_eq!(verdict(&log, &[sent("a"), sent("b"), acked("a", 1), acked("b", 2)], &all), 0);
+        assert_eq!(
+            verdict(&log, &[sent("a"), sent("b"), acked("a", 1), acked("b", 2)], &all),
+            0
+        );
         assert_eq!(verdict(&log, &[acked("c", 3)], &all), 1, "lost");
         assert_eq!(verdict(&log, &[acked("a", 2)], &all), 1, "moved");
         assert_eq!(verdict(&log, &[sent("b"), sent("a")], &all), 1, "out of order");
         assert_eq!(verdict(&[("a", 1), ("a", 2)], &[], &all), 1, "twice in the log");
-        assert_eq!(verdict(&log, &[], &[handled("a", 1), handled("a", 1), handled("b", 2)]), 1, "handled twice");
-        assert_eq!(verdict(&log, &[], &[handled("b", 2), handled("a", 1)]), 1, "handled out of order");
-        assert_eq!(verdict(&log, &[], &[handled("a", 1)]), 1, "never handled");
+        assert_eq!(
+            verdict(&log, &[], &[handled("a", 1), handled("a", 1), handled("b", 2)]),
+            1,
+            "handled twice"
+        );
+        let log = [("s-1", 1), ("s-2", 2)];
+        assert_eq!(
+            verdict(&log, &[], &[handled("s-2", 2), handled("s-1", 1)]),
+            1,
+            "handled out of order"
+        );
+        assert_eq!(verdict(&log, &[], &[handled("s-1", 1)]), 1, "never handled");
     }
 }

@@ -31,11 +31,21 @@ impl Peer {
     ) -> anyhow::Result<(Self, String)> {
         let mut command = Command::new(program);
         command.args(arguments).envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
         let stdout = child.stdout.take().context("the output is piped")?;
-        let mut peer = Self { child, lines: BufReader::new(stdout).lines() };
-        let Some(line) = peer.line().await? else { bail!("{arguments:?} ended before it was ready") };
+        let mut peer = Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        };
+        let Some(line) = peer.line().await? else {
+            bail!("{arguments:?} ended before it was ready")
+        };
         Ok((peer, line))
     }
 
@@ -53,7 +63,11 @@ impl Peer {
     /// Sends it a signal by its name, such as `STOP`, `CONT` or `TERM`.
     pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
         let id = self.child.id().context("the process has ended")?;
-        let status = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().await?;
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(id.to_string())
+            .status()
+            .await?;
         if !status.success() {
             bail!("kill -{name} {id} failed");
         }

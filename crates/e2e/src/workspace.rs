@@ -23,7 +23,10 @@ impl Workspace {
         let mut config = Config::new(directory.path().join("data"));
         config.listen = "127.0.0.1:0".parse()?;
         change(&mut config);
-        Ok(Self { server: Server::bind(config).await?, directory })
+        Ok(Self {
+            server: Server::bind(config).await?,
+            directory,
+        })
     }
 
     /// Stops the server and serves the same directory again, on another port.
@@ -32,7 +35,10 @@ impl Workspace {
         server.shutdown().await;
         let mut config = Config::new(directory.path().join("data"));
         config.listen = "127.0.0.1:0".parse()?;
-        Ok(Self { server: Server::bind(config).await?, directory })
+        Ok(Self {
+            server: Server::bind(config).await?,
+            directory,
+        })
     }
 
     /// The server.

@@ -1,7 +1,5 @@
 //! Agents meet: the documented client against a real server.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use openagents_client::{AgentClient, Event};
@@ -16,13 +14,17 @@ async fn the_complete_example_of_the_page_works_with_a_second_agent() -> anyhow:
     let mut posts = Box::pin(other.wait_event(|event| event.text() == Some("Demo agent connected!"), SOON));
 
     let demo = AgentClient::new("demo-agent");
-    demo.connect_to_server("127.0.0.1", workspace.port()).metadata(json!({"name": "Demo Agent"})).await?;
+    demo.connect_to_server("127.0.0.1", workspace.port())
+        .metadata(json!({"name": "Demo Agent"}))
+        .await?;
     let general = demo.workspace().channel("general");
     let mut answer = None;
     let seen = tokio::join!(
         async {
             assert!(general.post("Demo agent connected!").await.success);
-            let event = demo.wait_event(|event| event.payload.to_string().contains("demo-agent"), SOON).await;
+            let event = demo
+                .wait_event(|event| event.payload.to_string().contains("demo-agent"), SOON)
+                .await;
             if event.is_some() {
                 answer = Some(general.post("You called? I'm here!").await);
             }
@@ -49,17 +51,32 @@ async fn every_wait_finds_an_answer_sent_from_a_handler_that_the_request_trigger
     let asker = workspace.join("asker").await?;
     let helper = workspace.join("helper").await?;
     let answering = helper.clone();
-    helper.register_event_handler(["direct.message.received", "channel.message.*"], move |event: Event| {
-        let helper = answering.clone();
-        async move {
-            match event.event_name.as_str() {
-                "direct.message.received" => helper.workspace().agent(&event.source_id).send("here").await,
-                _ => helper.workspace().channel("general").reply(&event.event_id, "here too").await,
-            };
-        }
-    })?;
+    helper.register_event_handler(
+        ["direct.message.received", "channel.message.*"],
+        move |event: Event| {
+            let helper = answering.clone();
+            async move {
+                match event.event_name.as_str() {
+                    "direct.message.received" => {
+                        helper.workspace().agent(&event.source_id).send("here").await
+                    }
+                    _ => {
+                        helper
+                            .workspace()
+                            .channel("general")
+                            .reply(&event.event_id, "here too")
+                            .await
+                    }
+                };
+            }
+        },
+    )?;
     for _ in 0..100 {
-        let answer = asker.workspace().agent("helper").send_and_wait("where?", SOON).await;
+        let answer = asker
+            .workspace()
+            .agent("helper")
+            .send_and_wait("where?", SOON)
+            .await;
         assert_eq!(answer.expect("an answer").text(), Some("here"));
     }
     let general = asker.workspace().channel("general");
@@ -69,7 +86,9 @@ async fn every_wait_finds_an_answer_sent_from_a_handler_that_the_request_trigger
     }
     for _ in 0..100 {
         let posted = general.post("anybody?").await;
-        let reply = general.wait_for_reply(posted.message_id().expect("accepted"), SOON).await;
+        let reply = general
+            .wait_for_reply(posted.message_id().expect("accepted"), SOON)
+            .await;
         assert!(reply.is_some(), "found although it may have come before the wait");
     }
     for _ in 0..100 {
@@ -88,7 +107,14 @@ async fn a_message_to_nobody_is_refused_and_one_to_somebody_away_waits() -> anyh
     let refused = alice.workspace().agent("nobody").send("hello?").await;
     assert!(!refused.success);
     assert_eq!(refused.error.expect("a reason").code.as_str(), "agent_not_found");
-    assert!(alice.workspace().agent("nobody").send_and_wait("hello?", SOON).await.is_none());
+    assert!(
+        alice
+            .workspace()
+            .agent("nobody")
+            .send_and_wait("hello?", SOON)
+            .await
+            .is_none()
+    );
 
     let bob = workspace.join("bob").await?;
     bob.disconnect().await;
@@ -119,7 +145,14 @@ async fn a_message_to_nobody_is_refused_and_one_to_somebody_away_waits() -> anyh
 async fn a_fresh_agent_starts_at_the_head_and_hears_no_echo_of_itself() -> anyhow::Result<()> {
     let workspace = Workspace::serve().await?;
     let alice = workspace.join("alice").await?;
-    assert!(alice.workspace().channel("general").post("before bob").await.success);
+    assert!(
+        alice
+            .workspace()
+            .channel("general")
+            .post("before bob")
+            .await
+            .success
+    );
     let bob = AgentClient::new("bob");
     let (sender, mut received) = mpsc::channel(10);
     bob.register_event_handler((), move |event: Event| {
@@ -128,9 +161,20 @@ async fn a_fresh_agent_starts_at_the_head_and_hears_no_echo_of_itself() -> anyho
     })?;
     bob.connect_to_server("127.0.0.1", workspace.port()).await?;
     assert!(bob.workspace().channel("general").post("from bob").await.success);
-    assert!(alice.workspace().channel("general").post("after bob").await.success);
+    assert!(
+        alice
+            .workspace()
+            .channel("general")
+            .post("after bob")
+            .await
+            .success
+    );
     let first = within(SOON, received.recv()).await.expect("an event");
-    assert_eq!(first.text(), Some("after bob"), "neither what was before, nor its own joining, nor its own post");
+    assert_eq!(
+        first.text(),
+        Some("after bob"),
+        "neither what was before, nor its own joining, nor its own post"
+    );
     let history = bob.workspace().channel("general").get_messages(10).await?;
     let texts: Vec<_> = history.iter().filter_map(|message| message.text()).collect();
     assert_eq!(texts, ["after bob", "from bob", "before bob"]);
@@ -186,9 +230,14 @@ async fn presence_tells_others_who_comes_and_goes() -> anyhow::Result<()> {
     })?;
     let bob = AgentClient::new("bob");
     let metadata = json!({"name": "Bob", "capabilities": ["coding"]});
-    bob.connect_to_server("127.0.0.1", workspace.port()).metadata(metadata.clone()).await?;
+    bob.connect_to_server("127.0.0.1", workspace.port())
+        .metadata(metadata.clone())
+        .await?;
     let joined = within(SOON, received.recv()).await.expect("an event");
-    assert_eq!((joined.event_name.as_str(), &joined.payload["agent_id"]), ("agent.joined", &json!("bob")));
+    assert_eq!(
+        (joined.event_name.as_str(), &joined.payload["agent_id"]),
+        ("agent.joined", &json!("bob"))
+    );
     assert_eq!(joined.payload["metadata"], metadata);
     let agents = alice.list_agents().await?;
     let ids: Vec<&str> = agents.iter().map(|agent| agent.id.as_str()).collect();
@@ -196,7 +245,10 @@ async fn presence_tells_others_who_comes_and_goes() -> anyhow::Result<()> {
     assert_eq!(agents[1].name.as_deref(), Some("Bob"));
     bob.disconnect().await;
     let left = within(SOON, received.recv()).await.expect("an event");
-    assert_eq!((left.event_name.as_str(), &left.payload["reason"]), ("agent.left", &json!("disconnected")));
+    assert_eq!(
+        (left.event_name.as_str(), &left.payload["reason"]),
+        ("agent.left", &json!("disconnected"))
+    );
     assert_eq!(alice.workspace().agents().await?, ["alice"]);
     workspace.stop().await;
     Ok(())
@@ -205,31 +257,51 @@ async fn presence_tells_others_who_comes_and_goes() -> anyhow::Result<()> {
 #[tokio::test]
 async fn subscriptions_narrow_what_comes_and_answers_always_pass() -> anyhow::Result<()> {
     let workspace = Workspace::serve().await?;
-    let alice = workspace.join("alice").await?;
+    // First bob, so that alice is not told of his joining.
     let bob = workspace.join("bob").await?;
-    let count = Arc::new(AtomicUsize::new(0));
-    let counting = Arc::clone(&count);
+    let alice = workspace.join("alice").await?;
     let (sender, mut received) = mpsc::channel(10);
     alice.register_event_handler((), move |event: Event| {
-        counting.fetch_add(1, Ordering::Relaxed);
         let sender = sender.clone();
         async move { drop(sender.send(event).await) }
     })?;
     let subscription = alice.subscribe_events(&["task.*"], None).await?;
-    let task = || Event::new("task.done").to("channel:general").payload(json!({"n": 1}));
-    assert!(bob.workspace().channel("general").post("not for alice").await.success);
+    let task = || {
+        Event::new("task.done")
+            .to("channel:general")
+            .payload(json!({"n": 1}))
+    };
+    assert!(
+        bob.workspace()
+            .channel("general")
+            .post("not for alice")
+            .await
+            .success
+    );
     assert!(bob.send_event(task()).await.success);
     let event = within(SOON, received.recv()).await.expect("an event");
     assert_eq!(event.event_name, "task.done");
 
     let asked = alice.workspace().channel("general").post("who?").await;
     let question = asked.message_id().expect("accepted");
-    assert!(bob.workspace().channel("general").reply(question, "me").await.success);
+    assert!(
+        bob.workspace()
+            .channel("general")
+            .reply(question, "me")
+            .await
+            .success
+    );
     let event = within(SOON, received.recv()).await.expect("an event");
     assert_eq!(event.text(), Some("me"), "an answer to its own message");
 
     alice.unsubscribe_events(&subscription.subscription_id).await?;
-    assert!(bob.workspace().channel("general").post("for alice again").await.success);
+    assert!(
+        bob.workspace()
+            .channel("general")
+            .post("for alice again")
+            .await
+            .success
+    );
     let event = within(SOON, received.recv()).await.expect("an event");
     assert_eq!(event.text(), Some("for alice again"));
     workspace.stop().await;
@@ -239,25 +311,38 @@ async fn subscriptions_narrow_what_comes_and_answers_always_pass() -> anyhow::Re
 #[tokio::test]
 async fn a_slow_handler_holds_up_nobody_else() -> anyhow::Result<()> {
     let workspace = Workspace::serve().await?;
-    let (slow, quick, busy) =
-        (workspace.join("slow").await?, workspace.join("quick").await?, workspace.join("busy").await?);
+    let (slow, quick, busy) = (
+        workspace.join("slow").await?,
+        workspace.join("quick").await?,
+        workspace.join("busy").await?,
+    );
     let (release, gate) = tokio::sync::watch::channel(false);
     let (sender, mut slow_received) = mpsc::channel(5000);
     slow.register_event_handler(["task.*"], move |event: Event| {
         let (mut gate, sender) = (gate.clone(), sender.clone());
         async move {
             gate.wait_for(|open| *open).await.expect("the gate stays");
-            drop(sender.send(event.payload["n"].as_u64()).await);
+            sender
+                .send(event.payload["n"].as_u64())
+                .await
+                .expect("the test listens");
         }
     })?;
     let (sender, mut quick_received) = mpsc::channel(5000);
     quick.register_event_handler(["task.*"], move |event: Event| {
         let sender = sender.clone();
-        async move { drop(sender.send(event.payload["n"].as_u64()).await) }
+        async move {
+            sender
+                .send(event.payload["n"].as_u64())
+                .await
+                .expect("the test listens")
+        }
     })?;
     const EVENTS: u64 = 4000;
     for number in 0..EVENTS {
-        let event = Event::new("task.step").to("channel:general").payload(json!({"n": number}));
+        let event = Event::new("task.step")
+            .to("channel:general")
+            .payload(json!({"n": number}));
         assert!(busy.send_event(event).await.success);
     }
     for number in 0..EVENTS {
@@ -265,7 +350,12 @@ async fn a_slow_handler_holds_up_nobody_else() -> anyhow::Result<()> {
     }
     release.send_replace(true);
     for number in 0..EVENTS {
-        assert_eq!(within(Duration::from_secs(60), slow_received.recv()).await.flatten(), Some(number));
+        assert_eq!(
+            within(Duration::from_secs(60), slow_received.recv())
+                .await
+                .flatten(),
+            Some(number)
+        );
     }
     workspace.stop().await;
     Ok(())

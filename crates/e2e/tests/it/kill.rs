@@ -68,7 +68,10 @@ impl Scene {
 
     async fn send(&mut self, count: u64) -> anyhow::Result<()> {
         self.senders += 1;
-        let (name, ledger) = (format!("sender{}", self.senders), self.ledger("sender", self.senders));
+        let (name, ledger) = (
+            format!("sender{}", self.senders),
+            self.ledger("sender", self.senders),
+        );
         let count = count.to_string();
         let arguments = ["send", &self.port, &name, "receiver", &count, text(&ledger)];
         self.sender = Some(within(LIMIT, Peer::start(Path::new(PEER), &arguments)).await?.0);
@@ -88,15 +91,26 @@ impl Scene {
     }
 
     fn ledgers(&self, kind: &str, lives: u32) -> anyhow::Result<Vec<Vec<Line>>> {
-        (1..=lives).map(|life| self.ledger(kind, life)).filter(|path| path.exists()).map(|path| ledger::read(&path)).collect()
+        (1..=lives)
+            .map(|life| self.ledger(kind, life))
+            .filter(|path| path.exists())
+            .map(|path| ledger::read(&path))
+            .collect()
     }
 
     /// How many events of the current sender were sent and not acknowledged yet.
     fn in_flight(&self) -> anyhow::Result<usize> {
         let path = self.ledger("sender", self.senders);
-        let lines = if path.exists() { ledger::read(&path)? } else { Vec::new() };
+        let lines = if path.exists() {
+            ledger::read(&path)?
+        } else {
+            Vec::new()
+        };
         let sent = lines.iter().filter(|line| matches!(line, Line::Sent(_))).count();
-        let acked = lines.iter().filter(|line| matches!(line, Line::Acked(..))).count();
+        let acked = lines
+            .iter()
+            .filter(|line| matches!(line, Line::Acked(..)))
+            .count();
         Ok(sent - acked)
     }
 
@@ -126,7 +140,11 @@ impl Scene {
             assert!(within(LIMIT, server.ended()).await?.success());
         }
         let log = self.log().await?;
-        Ok(ledger::check(&log, &self.ledgers("sender", self.senders)?, &self.ledgers("receiver", self.receivers)?))
+        Ok(ledger::check(
+            &log,
+            &self.ledgers("sender", self.senders)?,
+            &self.ledgers("receiver", self.receivers)?,
+        ))
     }
 
     /// The direct messages of the log.
@@ -136,7 +154,9 @@ impl Scene {
         let mut after = Sequence::ZERO;
         loop {
             let records = store.log.read(after, 10_000).await?;
-            let Some(last) = records.last() else { return Ok(messages) };
+            let Some(last) = records.last() else {
+                return Ok(messages);
+            };
             after = last.sequence;
             let found = records.iter().filter(|record| record.is_message());
             messages.extend(found.map(|record| (record.header.event_id.to_string(), record.sequence.get())));
@@ -157,7 +177,12 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> 
     for round in 0..ROUNDS {
         tokio::time::sleep(dice.milliseconds(400)).await;
         // In turn the server, the receiver, the sender, and the server with the receiver.
-        let victims = [(true, false, false), (false, true, false), (false, false, true), (true, true, false)];
+        let victims = [
+            (true, false, false),
+            (false, true, false),
+            (false, false, true),
+            (true, true, false),
+        ];
         let (server, receiver, sender) = victims[round as usize % victims.len()];
         rounds_in_flight += u32::from(0 < scene.in_flight()?);
         if server && let Some(server) = scene.server.take() {
@@ -181,8 +206,16 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> 
     }
     let broken = scene.end().await?;
     let messages = scene.log().await?.len();
-    assert!(broken.is_empty(), "{} of {messages}: {:#?}", broken.len(), &broken[..broken.len().min(20)]);
-    assert!(30 <= rounds_in_flight, "only {rounds_in_flight} rounds had unacknowledged events in flight");
+    assert!(
+        broken.is_empty(),
+        "{} of {messages}: {:#?}",
+        broken.len(),
+        &broken[..broken.len().min(20)]
+    );
+    assert!(
+        30 <= rounds_in_flight,
+        "only {rounds_in_flight} rounds had unacknowledged events in flight"
+    );
     assert!(1000 < messages, "there was hardly any load: {messages} messages");
     Ok(())
 }
