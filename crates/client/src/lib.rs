@@ -1,1 +1,37 @@
-//! Placeholder.
+#![doc = include_str!("lib.md")]
+
+mod answer;
+mod backoff;
+mod client;
+mod connect;
+mod connector;
+mod content;
+mod dispatch;
+mod error;
+mod handler;
+mod hub;
+mod lanes;
+mod link;
+mod outbox;
+mod progress;
+mod recent;
+mod send;
+mod stream;
+mod workspace;
+
+pub use openagents_protocol as protocol;
+pub use openagents_protocol::call::{AgentInfo, ChannelInfo, Message, Messages, ModInfo, Subscription};
+pub use openagents_protocol::frame::{Backlog, Welcome};
+pub use openagents_protocol::{
+    ErrorBody, ErrorCode, Event, EventResponse, InvalidName, Json, Pattern, Receipt, Secret, Sequence,
+    Visibility,
+};
+
+pub use client::{AgentClient, WeakAgentClient};
+pub use connect::Connect;
+pub use content::IntoContent;
+pub use error::{AskError, CallError, ConnectError, PublishError};
+pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
+pub use send::{PendingPublish, SendEvent};
+pub use stream::EventStream;
+pub use workspace::{AgentConnection, Channel, GetMessages, Post, Workspace};

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The harness of the end-to-end suites: real servers, real sockets, real processes.
+//!
+//! [`Workspace`] serves in this process on a port of its own; [`Peer`] is a process that can be killed. Suites
+//! wait for the thing itself inside [`within`], never for time to pass.
+
+pub mod ledger;
+mod peer;
+mod workspace;
+
+use std::time::Duration;
+
+pub use peer::{Ended, Peer};
+pub use workspace::Workspace;
+
+/// Waits for a future, and fails the test when it takes longer than it ever should.
+///
+/// # Panics
+///
+/// After the limit.
+pub async fn within<F: Future>(limit: Duration, future: F) -> F::Output {
+    match tokio::time::timeout(limit, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("it took longer than {limit:?}"),
+    }
+}
+
+/// The limit for what takes moments.
+pub const SOON: Duration = Duration::from_secs(20);

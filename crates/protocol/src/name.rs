@@ -309,8 +309,8 @@ mod tests {
             if let Ok(id) = input.parse::<AgentId>() {
                 prop_assert_eq!(id.as_str(), input.as_str());
             }
-            let _ = input.parse::<ChannelName>().is_ok();
-            let _ = input.parse::<EventName>().is_ok();
+            drop(input.parse::<ChannelName>());
+            drop(input.parse::<EventName>());
         }
     }
 }

@@ -172,8 +172,15 @@ impl<'a> Connection<'a> {
         // Deliveries own what they took, so the future lives on until it resolves, whatever else happens.
         let mut next = pin!(take_next(deliveries));
         let mut silence = pin!(sleep_until(self.heard + self.host.limits.ping_after));
+        // Set once the client said goodbye: it still gets the receipts of what it published before.
+        let mut leaving: Option<Option<String>> = None;
         loop {
-            let reading = self.session.has_room() && self.calls.len() < MAX_CALLS;
+            if let Some(reason) = &leaving
+                && !self.session.awaits_receipts()
+            {
+                return End::Left(reason.clone());
+            }
+            let reading = leaving.is_none() && self.session.has_room() && self.calls.len() < MAX_CALLS;
             tokio::select! {
                 (deliveries, outgoing) = &mut next => {
                     next.set(take_next(deliveries));
@@ -182,8 +189,13 @@ impl<'a> Connection<'a> {
                     }
                 }
                 message = self.socket.recv(), if reading => {
-                    if let ControlFlow::Break(end) = self.receive(message).await {
-                        return end;
+                    match self.receive(message).await {
+                        ControlFlow::Continue(()) => {}
+                        ControlFlow::Break(End::Left(reason)) => {
+                            leaving = Some(reason);
+                            silence.set(sleep_until(Instant::now() + self.host.limits.drain));
+                        }
+                        ControlFlow::Break(end) => return end,
                     }
                 }
                 Some(answer) = self.calls.next() => {
@@ -196,6 +208,9 @@ impl<'a> Connection<'a> {
                     }
                 }
                 () = &mut silence => {
+                    if let Some(reason) = leaving {
+                        return End::Left(reason);
+                    }
                     if let ControlFlow::Break(end) = self.mind_silence(reading).await {
                         return end;
                     }

@@ -23,7 +23,7 @@ pub enum Error {
         /// Its directory.
         data: PathBuf,
         /// What the store says.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Others could reach the workspace, and nothing would keep them out.
     #[error(

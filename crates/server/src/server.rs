@@ -65,7 +65,7 @@ impl Server {
             .await
             .map_err(|source| Error::Workspace {
                 data: config.data.clone(),
-                source,
+                source: Box::new(source),
             })?;
         if let Err(error) = config.check_openness(workspace.has_tokens()) {
             workspace.close().await;
@@ -180,8 +180,10 @@ async fn serve_stream(
     in_clear: Router,
     host: &Arc<Host>,
 ) {
-    // Small frames must not wait for each other; where this fails the connection is only slower.
-    let _ = stream.set_nodelay(true).is_ok();
+    // Small frames must not wait for each other.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection stays slow");
+    }
     let Some(acceptor) = acceptor else {
         return serve_http(stream, router, host).await;
     };

@@ -62,6 +62,7 @@ pub fn entry(number: u64) -> Entry {
         mentions: Vec::new(),
         thread: None,
         response_to: None,
+        answers: Vec::new(),
         visibility: Visibility::Network,
         allowed_agents: None,
         requires_response: false,

@@ -151,6 +151,18 @@ pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connect
     Ok(connection)
 }
 
+/// After so many pages (16 MB) the write-ahead log is copied into the file. Rarer than by default, since pages that many
+/// commits rewrite are copied once; not rarer still, since opening after a crash reads the write-ahead log once.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+/// What stays of a write-ahead log that a slow reader once let grow.
+const JOURNAL_BYTES: u32 = 32 * 1024 * 1024;
+
+pub(crate) fn checkpoint_rarely(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)
+}
+
 /// Connections that read one file, opened when needed.
 #[derive(Debug)]
 pub(crate) struct Pool {

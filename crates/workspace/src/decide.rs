@@ -90,32 +90,11 @@ pub(crate) fn decide(
             "an observer reads and does not write",
         ));
     }
-    let (name, act, destination) = match wish {
-        Wish::Publish(draft) => return publish(context, author, *draft),
-        Wish::Join { metadata, generated } => match join(context, author, metadata, generated)? {
-            Some(act) => ("agent.joined", act, Address::Everyone),
-            None => return Ok(Decision::Nothing),
-        },
-        Wish::Leave { reason } => {
-            let known = author.agent().and_then(|agent| state.agents.get(agent));
-            if known.is_none_or(|agent| agent.presence == Presence::Offline) {
-                return Ok(Decision::Nothing);
-            }
-            ("agent.left", Act::AgentLeft { reason }, Address::Everyone)
-        }
-        Wish::CreateChannel { channel, description } => {
-            if state.channels.contains_key(&channel) {
-                let message = format!("there is a channel {channel} already");
-                return Err(ErrorBody::field(ErrorCode::ChannelExists, "name", message));
-            }
-            check_channels(context)?;
-            let mut entries = registration(context, author)?;
-            entries.push(created(context, author, channel, description));
-            return Ok(Decision::Append {
-                entries,
-                unknown: Vec::new(),
-            });
-        }
+    match wish {
+        Wish::Publish(draft) => publish(context, author, *draft),
+        Wish::Join { metadata, generated } => join(context, author, metadata, generated),
+        Wish::Leave { reason } => Ok(leave(context, author, reason)),
+        Wish::CreateChannel { channel, description } => create_channel(context, author, channel, description),
         Wish::JoinChannel { channel } => {
             require_channel(state, &channel)?;
             if author
@@ -124,13 +103,10 @@ pub(crate) fn decide(
             {
                 return Ok(Decision::Nothing);
             }
-            (
-                "channel.joined",
-                Act::ChannelJoined {
-                    channel: channel.clone(),
-                },
-                Address::Channel(channel),
-            )
+            let act = Act::ChannelJoined {
+                channel: channel.clone(),
+            };
+            change(context, author, "channel.joined", Address::Channel(channel), act)
         }
         Wish::LeaveChannel { channel } => {
             require_channel(state, &channel)?;
@@ -140,13 +116,10 @@ pub(crate) fn decide(
             {
                 return Ok(Decision::Nothing);
             }
-            (
-                "channel.left",
-                Act::ChannelLeft {
-                    channel: channel.clone(),
-                },
-                Address::Channel(channel),
-            )
+            let act = Act::ChannelLeft {
+                channel: channel.clone(),
+            };
+            change(context, author, "channel.left", Address::Channel(channel), act)
         }
         Wish::Subscribe {
             id,
@@ -161,15 +134,12 @@ pub(crate) fn decide(
                 );
                 return Err(ErrorBody::new(ErrorCode::LimitReached, message));
             }
-            (
-                "agent.subscribed",
-                Act::Subscribed {
-                    id,
-                    patterns,
-                    channels,
-                },
-                Address::System,
-            )
+            let act = Act::Subscribed {
+                id,
+                patterns,
+                channels,
+            };
+            change(context, author, "agent.subscribed", Address::System, act)
         }
         Wish::Unsubscribe { id } => {
             let agent = author.agent().and_then(|agent| state.agents.get(agent));
@@ -181,21 +151,46 @@ pub(crate) fn decide(
                     message,
                 ));
             }
-            ("agent.unsubscribed", Act::Unsubscribed { id }, Address::System)
+            change(
+                context,
+                author,
+                "agent.unsubscribed",
+                Address::System,
+                Act::Unsubscribed { id },
+            )
         }
-        Wish::GrantToken(grant) => ("system.token.created", Act::TokenCreated(grant), Address::System),
+        Wish::GrantToken(grant) => change(
+            context,
+            author,
+            "system.token.created",
+            Address::System,
+            Act::TokenCreated(grant),
+        ),
         Wish::RevokeToken { id } => {
             if !state.tokens.values().any(|token| token.grant.id == id) {
                 let message = format!("there is no token {id}");
                 return Err(ErrorBody::field(ErrorCode::TokenNotFound, "token_id", message));
             }
-            ("system.token.revoked", Act::TokenRevoked { id }, Address::System)
+            change(
+                context,
+                author,
+                "system.token.revoked",
+                Address::System,
+                Act::TokenRevoked { id },
+            )
         }
-    };
-    let mut entries = match act {
-        Act::AgentJoined { .. } | Act::AgentLeft { .. } => Vec::new(),
-        _ => registration(context, author)?,
-    };
+    }
+}
+
+/// A change of state by an author, who becomes known by it.
+fn change(
+    context: &Context<'_>,
+    author: &Source,
+    name: &'static str,
+    destination: Address,
+    act: Act,
+) -> Result<Decision, ErrorBody> {
+    let mut entries = registration(context, author)?;
     entries.push(entry(context, author, name, destination, act));
     Ok(Decision::Append {
         entries,
@@ -203,34 +198,79 @@ pub(crate) fn decide(
     })
 }
 
+fn create_channel(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    description: String,
+) -> Result<Decision, ErrorBody> {
+    if context.state.channels.contains_key(&channel) {
+        let message = format!("there is a channel {channel} already");
+        return Err(ErrorBody::field(ErrorCode::ChannelExists, "name", message));
+    }
+    check_channels(context)?;
+    let mut entries = registration(context, author)?;
+    entries.push(created(context, author, channel, description));
+    Ok(Decision::Append {
+        entries,
+        unknown: Vec::new(),
+    })
+}
+
+fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    if known.is_none_or(|agent| agent.presence == Presence::Offline) {
+        return Decision::Nothing;
+    }
+    let left = entry(
+        context,
+        author,
+        "agent.left",
+        Address::Everyone,
+        Act::AgentLeft { reason },
+    );
+    Decision::Append {
+        entries: vec![left],
+        unknown: Vec::new(),
+    }
+}
+
 fn join(
     context: &Context<'_>,
     author: &Source,
     metadata: Option<Json>,
     generated: bool,
-) -> Result<Option<Act>, ErrorBody> {
-    let Some(known) = author.agent().and_then(|agent| context.state.agents.get(agent)) else {
-        check_agents(context)?;
-        let metadata = metadata.unwrap_or_else(Json::empty_object);
-        return Ok(Some(Act::AgentJoined { metadata, generated }));
+) -> Result<Decision, ErrorBody> {
+    let act = match author.agent().and_then(|agent| context.state.agents.get(agent)) {
+        None => {
+            check_agents(context)?;
+            Act::AgentJoined {
+                metadata: metadata.unwrap_or_else(Json::empty_object),
+                generated,
+            }
+        }
+        Some(known) => {
+            let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
+            if known.presence == Presence::Online && known.metadata == metadata {
+                return Ok(Decision::Nothing);
+            }
+            Act::AgentJoined {
+                metadata,
+                generated: known.generated,
+            }
+        }
     };
-    let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
-    if known.presence == Presence::Online && known.metadata == metadata {
-        return Ok(None);
-    }
-    Ok(Some(Act::AgentJoined {
-        metadata,
-        generated: known.generated,
-    }))
+    let joined = entry(context, author, "agent.joined", Address::Everyone, act);
+    Ok(Decision::Append {
+        entries: vec![joined],
+        unknown: Vec::new(),
+    })
 }
 
 fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decision, ErrorBody> {
-    let state = context.state;
     if let Some(known) = (context.known)(&draft.event_id) {
         return repeated(author, draft, &known);
     }
-    let mut entries = registration(context, author)?;
-    let mut unknown = Vec::new();
     let mut header = Header {
         version: FORMAT_VERSION,
         event_id: draft.event_id,
@@ -250,36 +290,9 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         thread_name: draft.thread_name,
         relevant_mod: draft.relevant_mod,
     };
-    if let Address::Agent(addressee) = &header.destination
-        && !state.agents.contains_key(addressee)
-        && author.agent() != Some(addressee)
-    {
-        let message = format!("no agent {addressee} was ever here");
-        return Err(ErrorBody::field(
-            ErrorCode::AgentNotFound,
-            "destination_id",
-            message,
-        ));
-    }
-    if let Address::Channel(channel) = &header.destination {
-        if state.channels.contains_key(channel) {
-            if author
-                .agent()
-                .is_some_and(|agent| !state.is_member(agent, channel))
-                && !will_register(context, author)
-            {
-                let message = format!("join channel {channel} first");
-                return Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message));
-            }
-        } else {
-            let creates = matches!(draft.intent, Intent::Message { .. });
-            if !creates || context.settings.first_post == FirstPost::IsRefused {
-                return Err(no_channel(channel));
-            }
-            check_channels(context)?;
-            entries.push(created(context, author, channel.clone(), String::new()));
-        }
-    }
+    let mut entries = registration(context, author)?;
+    entries.extend(admit(context, author, &header.destination, &draft.intent)?);
+    let mut unknown = Vec::new();
     if let Intent::Message {
         target,
         reply_to,
@@ -291,31 +304,11 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
             header.thread = Some(known.thread.unwrap_or_else(|| parent.clone()));
             header.answers.extend(known.source.agent().cloned());
         }
-        for agent in mentioned {
-            if author.agent() == Some(&agent) {
-                continue;
-            }
-            if state.agents.contains_key(&agent) {
-                header.mentions.push(agent);
-            } else if draft
-                .body
-                .payload
-                .get("mentioned_agent_id")
-                .and_then(|named| named.as_str())
-                == Some(agent.as_str())
-            {
-                unknown.push(Recipient {
-                    agent_id: agent,
-                    state: RecipientState::Unknown,
-                    last_seen: None,
-                    unread: None,
-                });
-            }
-        }
+        (header.mentions, unknown) = mentions(context, author, mentioned, &draft.body);
         header.act = Act::Message { reply_to };
     }
-    if let Some(known) = header.response_to.as_ref().and_then(|id| (context.known)(id))
-        && let Some(asker) = known.source.agent()
+    let answered = header.response_to.as_ref().and_then(|id| (context.known)(id));
+    if let Some(asker) = answered.as_ref().and_then(|known| known.source.agent())
         && !header.answers.contains(asker)
     {
         header.answers.push(asker.clone());
@@ -329,6 +322,71 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
     }
     entries.push(entry);
     Ok(Decision::Append { entries, unknown })
+}
+
+/// Whether an author may write there; the record that makes the channel, if the first post does.
+fn admit(
+    context: &Context<'_>,
+    author: &Source,
+    destination: &Address,
+    intent: &Intent,
+) -> Result<Option<Entry>, ErrorBody> {
+    let state = context.state;
+    match destination {
+        Address::Agent(addressee)
+            if !state.agents.contains_key(addressee) && author.agent() != Some(addressee) =>
+        {
+            let message = format!("no agent {addressee} was ever here");
+            Err(ErrorBody::field(
+                ErrorCode::AgentNotFound,
+                "destination_id",
+                message,
+            ))
+        }
+        Address::Channel(channel) if state.channels.contains_key(channel) => {
+            if author.agent().is_none_or(|agent| state.is_member(agent, channel)) {
+                return Ok(None);
+            }
+            let message = format!("join channel {channel} first");
+            Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message))
+        }
+        Address::Channel(channel) => {
+            let post = matches!(intent, Intent::Message { .. });
+            if !post || context.settings.first_post == FirstPost::IsRefused {
+                return Err(no_channel(channel));
+            }
+            check_channels(context)?;
+            Ok(Some(created(context, author, channel.clone(), String::new())))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The agents mentioned, and the one that the sender named although nobody knows it.
+fn mentions(
+    context: &Context<'_>,
+    author: &Source,
+    mentioned: Vec<AgentId>,
+    body: &Body,
+) -> (Vec<AgentId>, Vec<Recipient>) {
+    let others = mentioned
+        .into_iter()
+        .filter(|agent| author.agent() != Some(agent));
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        others.partition(|agent| context.state.agents.contains_key(agent));
+    let named = |agent: &AgentId| {
+        body.payload
+            .get("mentioned_agent_id")
+            .and_then(|named| named.as_str())
+            == Some(agent.as_str())
+    };
+    let unknown = unknown.into_iter().filter(named).map(|agent_id| Recipient {
+        agent_id,
+        state: RecipientState::Unknown,
+        last_seen: None,
+        unread: None,
+    });
+    (known, unknown.collect())
 }
 
 fn repeated(author: &Source, draft: Draft, known: &Known) -> Result<Decision, ErrorBody> {

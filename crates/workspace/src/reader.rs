@@ -100,8 +100,10 @@ impl Reader {
         let mut heard = self.heard.subscribe();
         self.lock().probe = true;
         self.changed.notify_one();
-        // The sender lives as long as `self`, so this ends by a change only.
-        let _ = heard.changed().await.is_ok();
+        heard
+            .changed()
+            .await
+            .expect("the sender lives as long as the reader");
     }
 
     /// The client gave a sign of life.

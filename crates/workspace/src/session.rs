@@ -273,6 +273,11 @@ impl Session {
         self.0.in_flight.load(Ordering::Relaxed) < MAX_IN_FLIGHT
     }
 
+    /// Whether a receipt is still to come.
+    pub fn awaits_receipts(&self) -> bool {
+        0 < self.0.in_flight.load(Ordering::Relaxed)
+    }
+
     /// The client gave a sign of life.
     pub fn heard(&self) {
         self.0.reader.heard();

@@ -334,19 +334,19 @@ impl Writer {
     fn describe(&self, receipt: &mut Receipt, header: &Header, reached: u64, unread: &HashMap<AgentId, u64>) {
         receipt.recipients.extend(named(header).filter_map(|agent_id| {
             let agent = self.state.agents.get(agent_id)?;
-            let recipient = match self.inner.live.is_live(agent_id) {
-                true => Recipient {
-                    agent_id: agent_id.clone(),
-                    state: RecipientState::Live,
-                    last_seen: None,
-                    unread: None,
-                },
-                false => Recipient {
-                    agent_id: agent_id.clone(),
-                    state: RecipientState::Away,
-                    last_seen: Some(agent.last_seen_ms as f64 / 1000.0),
-                    unread: unread.get(agent_id).copied(),
-                },
+            let live = self.inner.live.is_live(agent_id);
+            let state = if live {
+                RecipientState::Live
+            } else {
+                RecipientState::Away
+            };
+            let last_seen = (!live).then_some(agent.last_seen_ms as f64 / 1000.0);
+            let unread = unread.get(agent_id).copied().filter(|_| !live);
+            let recipient = Recipient {
+                agent_id: agent_id.clone(),
+                state,
+                last_seen,
+                unread,
             };
             Some(recipient)
         }));

@@ -1,3 +1,5 @@
-//! End-to-end suites: real servers, real sockets.
+//! End-to-end suites.
 
+mod agents;
+mod kill;
 mod small_client;

@@ -10,6 +10,7 @@ use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
 use rusqlite::{Connection, Row, TransactionBehavior};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{Durability, Entry, EventLog, LogFuture};
@@ -26,14 +27,6 @@ const LOG: Kind = Kind {
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
              CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);",
 };
-
-/// After so many pages (16 MB) the write-ahead log is copied into the file. Rarer than by default, since pages at
-/// the end of the table are rewritten by many commits and copied once; not rarer still, since opening after a crash
-/// reads the write-ahead log once.
-const CHECKPOINT_PAGES: u32 = 4_000;
-
-/// What stays of a write-ahead log that a slow reader once let grow.
-const JOURNAL_BYTES: u32 = 32 * 1024 * 1024;
 
 /// Most records that wait for the disk with [`Durability::Memory`]. A second or so of a busy disk: long enough to
 /// bridge a checkpoint, short enough to bound what a crash loses. An append that finds no space waits.
@@ -63,13 +56,16 @@ struct Shared {
     writer: Mutex<Writer>,
     /// Guards what was acknowledged and waits for the disk. Held for moments, never while the disk is used.
     queue: Mutex<Queue>,
+    /// Guards the writers in the background: one, and sometimes another that is about to end.
+    background: Mutex<JoinSet<()>>,
     /// Told whenever the queue became shorter, or stopped becoming shorter.
     drained: Notify,
     head: AtomicU64,
     stored: watch::Sender<Sequence>,
     readers: Arc<Pool>,
-    /// Released after the connections are closed: fields are dropped in order.
-    _lock: Lock,
+    /// Guards the right to use the directory. Given back by closing, or after the connections are closed: fields are
+    /// dropped in order.
+    lock: Mutex<Option<Lock>>,
 }
 
 struct Writer {
@@ -129,8 +125,7 @@ impl SqliteLog {
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
-            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-            connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)?;
+            database::checkpoint_rarely(&connection)?;
             synchronise(&connection, durability)?;
             Ok((log_id(&connection)?, last_sequence(&connection)?))
         };
@@ -150,12 +145,13 @@ impl SqliteLog {
                 last,
                 flow: Flow::Idle,
             }),
+            background: Mutex::default(),
             drained: Notify::new(),
             head: AtomicU64::new(last.get()),
             stored: watch::Sender::new(last),
             readers: Pool::new(&path, execution),
             path,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -181,10 +177,16 @@ impl SqliteLog {
         self.shared.execution.run(move || shared.drain()).await
     }
 
-    /// Puts everything on the disk and takes no more appends. Reads still work.
+    /// Puts everything on the disk, takes no more appends and gives the directory back. Reads still work.
+    ///
+    /// After it, dropping the log gives the directory back at once; without it, a writer in the background may keep it
+    /// for a moment longer.
     pub async fn close(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        self.shared.execution.run(move || shared.close_now()).await
+        let outcome = self.shared.execution.run(move || shared.close_now()).await;
+        let mut background = std::mem::take(&mut *self.shared.background());
+        while background.join_next().await.is_some() {}
+        outcome
     }
 }
 
@@ -287,6 +289,10 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn background(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn append_now(&self, entries: Vec<Entry>) -> Result<Vec<Sequence>, Error> {
         let mut writer = self.writer();
         let batch = number(writer.last, entries);
@@ -349,7 +355,11 @@ impl Shared {
         };
         match self.execution {
             Execution::Inline => drain(),
-            Execution::Blocking => drop(tokio::task::spawn_blocking(drain)),
+            Execution::Blocking => {
+                let mut background = self.background();
+                while background.try_join_next().is_some() {}
+                background.spawn_blocking(drain);
+            }
         }
     }
 
@@ -396,14 +406,17 @@ impl Shared {
     fn close_now(&self) -> Result<(), Error> {
         // Refuses further batches before it stores the last ones, so that none slips in between.
         self.queue().flow = Flow::Closed;
-        self.drain()?;
+        let drained = self.drain();
         let mut writer = self.writer();
         writer.state = State::Closed;
         let finish = || {
             synchronise(&writer.connection, Durability::Fsync)?;
             checkpoint(&writer.connection)
         };
-        finish().map_err(|error| Error::from_sqlite(&self.path, "close", error))
+        let finished = finish().map_err(|error| Error::from_sqlite(&self.path, "close", error));
+        // Nothing writes from here on, so the directory is free for the next one, also after a failure.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drained.and(finished)
     }
 }
 
@@ -818,6 +831,7 @@ mod tests {
                 .execute_batch("ALTER TABLE elsewhere RENAME TO log")
                 .unwrap();
             assert!(matches!(log.append(entries(1)).await, Err(Error::Closed)));
+            log.close().await.unwrap();
             drop(log);
             open(directory.path(), durability)
                 .append(entries(1))
@@ -831,12 +845,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = open(directory.path(), Durability::Memory);
         let half = u64::try_from(QUEUE_RECORDS / 2).unwrap();
-        for _ in 0..5 {
+        for _ in 0..3 {
             log.append(entries(half)).await.unwrap();
             assert!(log.shared.queue().records <= QUEUE_RECORDS);
         }
         log.flush().await.unwrap();
-        assert_eq!(*log.stored().borrow(), Sequence::new(5 * half));
+        assert_eq!(*log.stored().borrow(), Sequence::new(3 * half));
     }
 
     #[tokio::test]

@@ -78,6 +78,7 @@ fn try_open(path: &Path, log: Log) -> Result<Result<Fitting, &'static str>, Erro
     let read = || {
         connection.pragma_update(None, "synchronous", "normal")?;
         connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
+        database::checkpoint_rarely(&connection)?;
         let id = match log_id(&connection)? {
             Some(id) => id,
             None if is_unused(&connection)? => {

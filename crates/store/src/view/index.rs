@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 
 use openagents_protocol::Sequence;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Statement};
 
 use super::{Bounds, Direction, Stream};
 use crate::database::{to_integer, to_limit, to_sequence};
@@ -79,20 +79,31 @@ pub(super) fn merge(
     direction: Direction,
     limit: usize,
 ) -> rusqlite::Result<Vec<Sequence>> {
+    let mut statement = connection.prepare_cached(match direction {
+        Direction::Forward => {
+            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
+             ORDER BY sequence LIMIT ?4"
+        }
+        Direction::Backward => {
+            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
+             ORDER BY sequence DESC LIMIT ?4"
+        }
+    })?;
     let range = (to_integer(after), to_integer(through));
-    let share = limit / streams.len().max(1) + 1;
-    let mut lanes = Vec::new();
-    for stream in distinct(connection, streams)? {
-        lanes.push(Lane::new(
+    let page = (limit / streams.len().max(1) + 1).clamp(FIRST_PAGE, LARGEST_PAGE);
+    let mut lanes: Vec<Lane> = distinct(connection, streams)?
+        .into_iter()
+        .map(|stream| Lane {
             stream,
             range,
             direction,
-            share.clamp(FIRST_PAGE, LARGEST_PAGE),
-        ));
-    }
+            page,
+            fetched: VecDeque::new(),
+        })
+        .collect();
     let mut heap = BinaryHeap::with_capacity(lanes.len());
     for (index, lane) in lanes.iter_mut().enumerate() {
-        if let Some(sequence) = lane.next(connection)? {
+        if let Some(sequence) = lane.next(&mut statement)? {
             heap.push((direction.rank(sequence), index));
         }
     }
@@ -104,7 +115,7 @@ pub(super) fn merge(
         if merged.last() != Some(&sequence) {
             merged.push(sequence);
         }
-        if let Some(sequence) = lanes[index].next(connection)? {
+        if let Some(sequence) = lanes[index].next(&mut statement)? {
             heap.push((direction.rank(sequence), index));
         }
     }
@@ -173,39 +184,18 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(stream: i64, range: (i64, i64), direction: Direction, page: usize) -> Self {
-        Self {
-            stream,
-            range,
-            direction,
-            page,
-            fetched: VecDeque::new(),
-        }
-    }
-
-    fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    fn next(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<Option<i64>> {
         if self.fetched.is_empty() && self.page != 0 {
-            self.fetch(connection)?;
+            self.fetch(statement)?;
         }
         Ok(self.fetched.pop_front())
     }
 
-    fn fetch(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(match self.direction {
-            Direction::Forward => {
-                "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
-                 ORDER BY sequence LIMIT ?4"
-            }
-            Direction::Backward => {
-                "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
-                 ORDER BY sequence DESC LIMIT ?4"
-            }
-        })?;
+    fn fetch(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
         let (after, through) = self.range;
-        for sequence in statement.query_map((self.stream, after, through, to_limit(self.page)), |row| {
-            row.get(0)
-        })? {
-            self.fetched.push_back(sequence?);
+        let mut rows = statement.query((self.stream, after, through, to_limit(self.page)))?;
+        while let Some(row) = rows.next()? {
+            self.fetched.push_back(row.get(0)?);
         }
         if self.fetched.len() < self.page {
             self.page = 0;

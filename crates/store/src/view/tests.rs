@@ -230,13 +230,13 @@ async fn a_used_view() -> TempDir {
     directory
 }
 
-fn started_over(loaded: Loaded, cursors: &[(&str, u64)]) {
+fn started_over(loaded: &Loaded, cursors: &[(&str, u64)]) {
     let cursors = cursors
         .iter()
         .map(|(id, sequence)| (agent(id), Sequence::new(*sequence)))
         .collect();
     assert_eq!(
-        loaded,
+        *loaded,
         Loaded {
             cursors,
             ..Loaded::default()
@@ -249,7 +249,7 @@ async fn a_view_that_is_ahead_of_its_log_starts_over() {
     let directory = a_used_view().await;
     let (view, loaded) = open(&directory, 4);
     // A cursor beyond the end would pass over what is written there next.
-    started_over(loaded, &[("alice", 2), ("bob", 4)]);
+    started_over(&loaded, &[("alice", 2), ("bob", 4)]);
     assert!(all_of(&view, Stream::Everyone).await.is_empty());
     view.commit(update(4, vec![event(4, vec![Stream::Everyone])]))
         .await
@@ -267,7 +267,7 @@ async fn a_view_of_another_log_starts_over_without_cursors() {
         Execution::Inline,
     )
     .unwrap();
-    started_over(other.1, &[]);
+    started_over(&other.1, &[]);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_view_of_another_format_starts_over() {
         let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
         connection.pragma_update(None, "user_version", format).unwrap();
         drop(connection);
-        started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+        started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
     }
 }
 
@@ -285,7 +285,7 @@ async fn a_view_of_another_format_starts_over() {
 async fn a_discarded_view_keeps_its_cursors() {
     let directory = a_used_view().await;
     View::discard(directory.path()).unwrap();
-    started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
     View::discard(tempfile::tempdir().unwrap().path()).unwrap();
 }
 
@@ -294,7 +294,7 @@ async fn a_damaged_view_is_moved_aside() {
     let directory = a_used_view().await;
     let path = directory.path().join(View::FILE);
     std::fs::write(&path, "not a database".repeat(1_000)).unwrap();
-    started_over(open(&directory, 9).1, &[]);
+    started_over(&open(&directory, 9).1, &[]);
     assert!(directory.path().join("view.db.damaged").exists());
 
     let directory = a_used_view().await;
@@ -303,7 +303,7 @@ async fn a_damaged_view_is_moved_aside() {
         .execute("UPDATE state SET value = 'no JSON'", [])
         .unwrap();
     drop(connection);
-    started_over(open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
     assert!(directory.path().join("view.db.damaged").exists());
 
     let directory = a_used_view().await;
@@ -312,7 +312,7 @@ async fn a_damaged_view_is_moved_aside() {
         .open(directory.path().join(View::FILE))
         .unwrap();
     file.set_len(8192).unwrap();
-    started_over(open(&directory, 9).1, &[]);
+    started_over(&open(&directory, 9).1, &[]);
 }
 
 #[tokio::test]

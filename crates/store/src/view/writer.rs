@@ -54,10 +54,7 @@ impl Writer {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         // An update from before the last one is in there already, and its rows may be older than those that are.
         if self.applied <= update.applied {
-            let fresh = update.events.iter().filter(|event| self.applied < event.sequence);
-            for event in fresh {
-                index_event(&transaction, &mut self.ends, event)?;
-            }
+            index_events(&transaction, &mut self.ends, self.applied, &update.events)?;
             for change in &update.changes {
                 change.write(&transaction)?;
                 if let StateChange::RemoveAgent(agent) = change {
@@ -78,20 +75,24 @@ impl Writer {
     }
 }
 
-fn index_event(
+/// Lists the events after those that were applied before.
+fn index_events(
     transaction: &Transaction<'_>,
     ends: &mut HashMap<Stream, End>,
-    event: &Indexed,
+    applied: Sequence,
+    events: &[Indexed],
 ) -> rusqlite::Result<()> {
-    let sequence = to_integer(event.sequence);
-    if event.dedupe {
-        // The first one with an id keeps it.
-        transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute((
+    // The first one with an id keeps it.
+    let mut by_id = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let mut in_stream =
+        transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
+    for event in events.iter().filter(|event| applied < event.sequence) {
+        let sequence = to_integer(event.sequence);
+        if event.dedupe {
+            by_id.execute((
                 event.event_id.as_str(),
                 sequence,
                 event.source.as_str(),
@@ -99,16 +100,15 @@ fn index_event(
                 event.destination.to_string(),
                 event.thread.as_ref().map(AsRef::<str>::as_ref),
             ))?;
-    }
-    let mut insert =
-        transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
-    for stream in &event.streams {
-        let end = end_of(transaction, ends, stream)?;
-        // A stream that is named twice has the event once.
-        if end.sequence < sequence {
-            end.sequence = sequence;
-            end.position += 1;
-            insert.execute((end.id, end.sequence, end.position))?;
+        }
+        for stream in &event.streams {
+            let end = end_of(transaction, ends, stream)?;
+            // A stream that is named twice has the event once.
+            if end.sequence < sequence {
+                end.sequence = sequence;
+                end.position += 1;
+                in_stream.execute((end.id, end.sequence, end.position))?;
+            }
         }
     }
     Ok(())

@@ -1,0 +1,110 @@
+//! What happens to an event that arrives.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openagents_protocol::Event;
+use tokio::time::Instant;
+
+use crate::hub::Hub;
+use crate::lanes::{Job, Lanes};
+use crate::progress::{Arrival, Progress, Ticket};
+
+/// Hands the events of one session to whoever wants them.
+pub(crate) struct Dispatch {
+    hub: Arc<Hub>,
+    progress: Arc<Progress>,
+    lanes: Arc<Lanes>,
+    /// What arrived before the first handler, stream or wait. The lock also keeps deliveries in order.
+    held: Mutex<VecDeque<Held>>,
+}
+
+struct Held {
+    arrived: Instant,
+    event: Arc<Event>,
+    ticket: Ticket,
+}
+
+/// The server sends more than its window allows.
+#[derive(Debug)]
+pub(crate) struct Overrun;
+
+impl Dispatch {
+    pub(crate) fn new(hub: &Arc<Hub>, progress: &Arc<Progress>, lanes: Lanes) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            progress: Arc::clone(progress),
+            lanes: Arc::new(lanes),
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, VecDeque<Held>> {
+        self.held.lock().expect("poisoned")
+    }
+
+    /// Takes an event from the wire.
+    pub(crate) fn arrive(&self, arrived: Instant, event: Event) -> Result<(), Overrun> {
+        match self.progress.receive(event.sequence) {
+            Arrival::New => {}
+            Arrival::Repeated | Arrival::Dropped => {
+                tracing::trace!(
+                    event_name = event.event_name,
+                    event_id = event.event_id,
+                    "event dropped"
+                );
+                return Ok(());
+            }
+            Arrival::Overrun => return Err(Overrun),
+        }
+        let ticket = self.progress.ticket(event.sequence);
+        let mut held = self.held();
+        held.push_back(Held {
+            arrived,
+            event: Arc::new(event),
+            ticket,
+        });
+        if self.hub.is_open() {
+            self.deliver(&mut held);
+        }
+        Ok(())
+    }
+
+    /// Hands over what was held back, since somebody wants it now.
+    pub(crate) fn release(&self) {
+        self.deliver(&mut self.held());
+    }
+
+    /// Forgets what was not handled.
+    pub(crate) fn stop(&self) {
+        let held = std::mem::take(&mut *self.held());
+        drop(held);
+        self.lanes.stop();
+    }
+
+    fn deliver(&self, held: &mut VecDeque<Held>) {
+        for Held {
+            arrived,
+            event,
+            ticket,
+        } in held.drain(..)
+        {
+            let audience = self.hub.announce(arrived, &event);
+            for condition in audience.conditions.iter() {
+                self.hub.serve(condition, &event);
+            }
+            for stream in audience.streams.iter() {
+                stream.push(Arc::clone(&event), self.progress.another(event.sequence));
+            }
+            if audience.handlers.iter().any(|handler| handler.wants(&event)) {
+                self.lanes.push(Job {
+                    event,
+                    handlers: audience.handlers,
+                    ticket,
+                });
+            } else {
+                ticket.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! How far a session got: what arrived, what is handled, what was acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use openagents_protocol::Sequence;
+use openagents_protocol::frame::WINDOW;
+use tokio::sync::Notify;
+
+/// This many handled events are acknowledged even though more wait.
+const ACKNOWLEDGE_AFTER: usize = 64;
+
+/// A server keeps to its window; one that sends this much more is broken, and memory has a bound.
+const MAX_IN_FLIGHT: usize = 4 * WINDOW;
+
+/// The most ephemeral events that wait for handlers; further ones are dropped.
+const MAX_EPHEMERAL: usize = WINDOW;
+
+/// The positions of one session, across its connections.
+///
+/// Invariant: what is in flight is sorted by sequence, and everything before its first entry is handled.
+pub(crate) struct Progress {
+    /// Guards the positions; held for a few lines only.
+    state: Mutex<State>,
+    ephemeral: AtomicUsize,
+    /// Woken when there is something to acknowledge.
+    wake: Arc<Notify>,
+}
+
+struct State {
+    workspace: String,
+    /// The highest sequence that arrived; lower ones are repeats.
+    received: Sequence,
+    /// Everything up to here was handled or was not for this client.
+    handled: Sequence,
+    /// The last acknowledgement.
+    acknowledged: Sequence,
+    /// Everything for this client up to here was sent.
+    served: Sequence,
+    /// The end of the log as far as it is known.
+    head: Sequence,
+    in_flight: VecDeque<Entry>,
+    completed: usize,
+}
+
+struct Entry {
+    sequence: Sequence,
+    /// Handlers and streams that have not finished; the delivery itself counts as one.
+    remaining: u32,
+}
+
+/// What to do with an event that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    New,
+    /// It was dispatched before.
+    Repeated,
+    /// An ephemeral event that finds no room.
+    Dropped,
+    /// The server sends more than its window allows.
+    Overrun,
+}
+
+/// Held by whoever still works on an event. One that is dropped unfinished leaves the event unhandled, so that
+/// it comes again in another session.
+pub(crate) struct Ticket {
+    progress: Arc<Progress>,
+    sequence: Option<Sequence>,
+}
+
+impl Ticket {
+    /// This work is over.
+    pub(crate) fn finish(self) {
+        if let Some(sequence) = self.sequence {
+            self.progress.complete(sequence);
+        }
+    }
+
+    /// This work is over, and nobody knows how long the next will take: it is to be acknowledged now.
+    pub(crate) fn finish_now(self) {
+        let progress = Arc::clone(&self.progress);
+        self.finish();
+        progress.flush();
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.sequence.is_none() {
+            self.progress.ephemeral.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Progress {
+    pub(crate) fn new(workspace: &str, cursor: Sequence, head: Sequence, wake: Arc<Notify>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                workspace: workspace.to_owned(),
+                received: cursor,
+                handled: cursor,
+                acknowledged: cursor,
+                served: cursor,
+                head: head.max(cursor),
+                in_flight: VecDeque::new(),
+                completed: 0,
+            }),
+            ephemeral: AtomicUsize::new(0),
+            wake,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("poisoned")
+    }
+
+    /// Goes on over a new connection.
+    ///
+    /// When the log behind it ends before what arrived already, or is another one, its sequences mean other
+    /// events: nothing of the old ones counts any more.
+    pub(crate) fn resume(&self, workspace: &str, cursor: Sequence, head: Sequence) {
+        let mut state = self.state();
+        if state.workspace != workspace || head < state.received {
+            workspace.clone_into(&mut state.workspace);
+            state.in_flight.clear();
+            state.received = cursor;
+            state.handled = cursor;
+            state.served = cursor;
+            state.head = head;
+        }
+        // What was handled since the hello, the server does not know.
+        state.acknowledged = cursor;
+        state.head = state.head.max(head);
+        state.serve(cursor);
+    }
+
+    /// Registers an event that arrived.
+    pub(crate) fn receive(&self, sequence: Option<Sequence>) -> Arrival {
+        let Some(sequence) = sequence else {
+            // Only the connection adds, so the bound holds.
+            if MAX_EPHEMERAL <= self.ephemeral.load(Ordering::Relaxed) {
+                return Arrival::Dropped;
+            }
+            self.ephemeral.fetch_add(1, Ordering::Relaxed);
+            return Arrival::New;
+        };
+        let mut state = self.state();
+        if sequence <= state.received {
+            return Arrival::Repeated;
+        }
+        if MAX_IN_FLIGHT <= state.in_flight.len() {
+            return Arrival::Overrun;
+        }
+        state.received = sequence;
+        state.head = state.head.max(sequence);
+        state.in_flight.push_back(Entry {
+            sequence,
+            remaining: 1,
+        });
+        Arrival::New
+    }
+
+    /// The ticket of the delivery of an event that [`Progress::receive`] called new.
+    pub(crate) fn ticket(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
+        Ticket {
+            progress: Arc::clone(self),
+            sequence,
+        }
+    }
+
+    /// One more ticket for an event, while its delivery is not over.
+    pub(crate) fn another(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
+        match sequence {
+            Some(sequence) => {
+                if let Some(entry) = self.state().entry(sequence) {
+                    entry.remaining += 1;
+                }
+            }
+            None => {
+                self.ephemeral.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.ticket(sequence)
+    }
+
+    fn complete(&self, sequence: Sequence) {
+        let mut state = self.state();
+        let Some(entry) = state.entry(sequence) else {
+            return;
+        };
+        entry.remaining -= 1;
+        if entry.remaining != 0 {
+            return;
+        }
+        state.completed += 1;
+        state.advance();
+        let due = state.in_flight.is_empty() || ACKNOWLEDGE_AFTER <= state.completed;
+        if due && state.acknowledged < state.handled {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Everything for this client up to here was sent.
+    pub(crate) fn served(&self, through: Sequence) {
+        let mut state = self.state();
+        state.head = state.head.max(through);
+        state.serve(through);
+        if state.acknowledged < state.handled {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks for an acknowledgement of what is handled, before something slow begins.
+    pub(crate) fn flush(&self) {
+        let state = self.state();
+        if state.acknowledged < state.handled {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The acknowledgement to send now, if there is something new to say.
+    pub(crate) fn take_acknowledgement(&self) -> Option<Sequence> {
+        let mut state = self.state();
+        (state.acknowledged < state.handled).then(|| {
+            state.acknowledged = state.handled;
+            state.completed = 0;
+            state.handled
+        })
+    }
+
+    /// The highest sequence below which everything is handled.
+    pub(crate) fn handled(&self) -> Sequence {
+        self.state().handled
+    }
+
+    /// The end of the log as far as it is known.
+    pub(crate) fn head(&self) -> Sequence {
+        self.state().head
+    }
+}
+
+impl State {
+    fn entry(&mut self, sequence: Sequence) -> Option<&mut Entry> {
+        let index = self
+            .in_flight
+            .binary_search_by_key(&sequence, |entry| entry.sequence)
+            .ok()?;
+        self.in_flight.get_mut(index)
+    }
+
+    fn serve(&mut self, through: Sequence) {
+        self.served = self.served.max(through);
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        while let Some(first) = self.in_flight.front() {
+            if first.remaining != 0 {
+                break;
+            }
+            self.handled = self.handled.max(first.sequence);
+            self.in_flight.pop_front();
+        }
+        // What was filtered out for this client never arrives; the position passes it all the same.
+        if self
+            .in_flight
+            .front()
+            .is_none_or(|first| self.served < first.sequence)
+        {
+            self.handled = self.handled.max(self.served);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress() -> Arc<Progress> {
+        Arc::new(Progress::new(
+            "lab",
+            Sequence::ZERO,
+            Sequence::ZERO,
+            Arc::new(Notify::new()),
+        ))
+    }
+
+    fn receive(progress: &Arc<Progress>, sequence: u64) -> Ticket {
+        let sequence = Some(Sequence::new(sequence));
+        assert_eq!(progress.receive(sequence), Arrival::New);
+        progress.ticket(sequence)
+    }
+
+    #[test]
+    fn the_acknowledgement_stops_before_the_first_event_that_is_not_handled() {
+        let progress = progress();
+        let [first, second, third] = [2, 4, 6].map(|sequence| receive(&progress, sequence));
+        second.finish();
+        assert_eq!(progress.take_acknowledgement(), None);
+        first.finish();
+        assert_eq!(progress.take_acknowledgement(), Some(Sequence::new(4)));
+        third.finish();
+        assert_eq!(progress.take_acknowledgement(), Some(Sequence::new(6)));
+        assert_eq!(progress.take_acknowledgement(), None);
+    }
+
+    #[test]
+    fn an_event_is_handled_when_its_last_ticket_is_gone() {
+        let progress = progress();
+        let delivery = receive(&progress, 1);
+        let handler = progress.another(Some(Sequence::new(1)));
+        delivery.finish();
+        assert_eq!(progress.handled(), Sequence::ZERO);
+        handler.finish();
+        assert_eq!(progress.handled(), Sequence::new(1));
+    }
+
+    #[test]
+    fn what_was_filtered_is_passed_when_nothing_before_it_is_in_flight() {
+        let progress = progress();
+        let first = receive(&progress, 3);
+        progress.served(Sequence::new(9));
+        assert_eq!(progress.handled(), Sequence::ZERO);
+        let later = receive(&progress, 12);
+        first.finish();
+        assert_eq!(progress.handled(), Sequence::new(9));
+        later.finish();
+        assert_eq!(progress.handled(), Sequence::new(12));
+    }
+
+    #[test]
+    fn repeats_are_known_and_a_log_that_starts_over_is_new() {
+        let progress = progress();
+        receive(&progress, 7).finish();
+        assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
+        progress.resume("lab", Sequence::new(7), Sequence::new(8));
+        assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
+        progress.resume("lab", Sequence::ZERO, Sequence::new(2));
+        receive(&progress, 1).finish();
+        assert_eq!(progress.handled(), Sequence::new(1));
+    }
+
+    #[test]
+    fn what_arrives_without_end_has_a_bound() {
+        let progress = progress();
+        let ephemeral: Vec<_> = (0..MAX_EPHEMERAL)
+            .map(|_| {
+                assert_eq!(progress.receive(None), Arrival::New);
+                progress.ticket(None)
+            })
+            .collect();
+        assert_eq!(progress.receive(None), Arrival::Dropped);
+        drop(ephemeral);
+        assert_eq!(progress.receive(None), Arrival::New);
+        let _tickets: Vec<_> = (1..=MAX_IN_FLIGHT as u64)
+            .map(|sequence| receive(&progress, sequence))
+            .collect();
+        assert_eq!(progress.receive(Some(Sequence::MAX)), Arrival::Overrun);
+    }
+}

@@ -1,0 +1,9 @@
+//! The client against a peer that speaks the protocol frame by frame.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod connecting;
+mod handlers;
+mod peer;
+mod sending;
+mod waiting;

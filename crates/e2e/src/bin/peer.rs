@@ -1,0 +1,113 @@
+//! The processes that the suites kill: a server, a sender and a receiver. Each prints one line when it is ready.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use openagents_client::{AgentClient, Event, PendingPublish};
+use openagents_e2e::ledger::Ledger;
+use openagents_server::{Config, Server};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+/// Events in flight at once.
+const IN_FLIGHT: usize = 300;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve", directory, durability, port] => serve(directory, durability, port).await,
+        ["send", port, agent_id, to, count, ledger] => {
+            send(port, agent_id, to, count.parse()?, Path::new(ledger)).await
+        }
+        ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
+        _ => bail!(
+            "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO COUNT LEDGER | receive PORT AGENT LEDGER"
+        ),
+    }
+}
+
+async fn serve(directory: &str, durability: &str, port: &str) -> anyhow::Result<()> {
+    let mut config = Config::new(directory);
+    config.listen = format!("127.0.0.1:{port}").parse()?;
+    config.workspace.durability = durability.parse()?;
+    let server = Server::bind(config).await?;
+    announce(&server.local_addr().port().to_string());
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    terminate.recv().await;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// Sends direct messages, many in flight, and writes down what was sent and what was acknowledged.
+async fn send(port: &str, agent_id: &str, to: &str, count: u64, path: &Path) -> anyhow::Result<()> {
+    let client = AgentClient::new(agent_id);
+    client.connect_to_server("127.0.0.1", port.parse()?).await?;
+    announce("sending");
+    let ledger = Arc::new(Ledger::open(path)?);
+    let (in_flight, settling) = mpsc::channel(IN_FLIGHT);
+    let tasks = TaskTracker::new();
+    let settled = tasks.spawn(settle(Arc::clone(&ledger), settling));
+    for number in 0..count {
+        // Room first: whatever is sent is in flight then.
+        let Ok(room) = in_flight.reserve().await else {
+            break;
+        };
+        let mut event = Event::new("direct.message.received").to(format!("agent:{to}"));
+        event.event_id = format!("{agent_id}-{number}");
+        event.payload = json!({"content": {"text": "x".repeat(200)}}).into();
+        let id = event.event_id.clone();
+        ledger.write(&format!("sent {id}"))?;
+        room.send((id, client.publish(event)?));
+    }
+    drop(in_flight);
+    settled.await??;
+    announce("done");
+    client.disconnect().await;
+    Ok(())
+}
+
+/// Writes down each acknowledgement as it comes.
+async fn settle(
+    ledger: Arc<Ledger>,
+    mut settling: mpsc::Receiver<(String, PendingPublish)>,
+) -> anyhow::Result<()> {
+    while let Some((id, pending)) = settling.recv().await {
+        let response = pending.await;
+        let Some(receipt) = response.data else {
+            bail!("{id} was refused: {:?}", response.error)
+        };
+        let sequence = receipt.sequence.context("a message has a sequence")?;
+        ledger.write(&format!("acked {id} {sequence}"))?;
+    }
+    Ok(())
+}
+
+/// Handles direct messages, and writes down each.
+async fn receive(port: &str, agent_id: &str, path: PathBuf) -> anyhow::Result<()> {
+    let client = AgentClient::new(agent_id);
+    let ledger = Arc::new(Ledger::open(&path)?);
+    client.register_event_handler(["direct.message.received"], move |event: Event| {
+        let ledger = Arc::clone(&ledger);
+        async move {
+            let sequence = event.sequence.expect("a message has a sequence");
+            ledger
+                .write(&format!("handled {} {sequence}", event.event_id))
+                .expect("the ledger can be written");
+        }
+    })?;
+    client.connect_to_server("127.0.0.1", port.parse()?).await?;
+    announce("receiving");
+    std::future::pending().await
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the line tells the suite that this process is ready"
+)]
+fn announce(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,81 @@
+//! A process that can be killed.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// A process of the suite: a server, a sender or a receiver. Dropping it kills it.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// How a process ended.
+pub type Ended = ExitStatus;
+
+impl Peer {
+    /// Starts a program and waits for its first line, which says that it is ready.
+    pub async fn start(program: &Path, arguments: &[&str]) -> anyhow::Result<(Self, String)> {
+        Self::start_with(program, arguments, &[]).await
+    }
+
+    /// [`Peer::start`] with further environment variables.
+    pub async fn start_with(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<(Self, String)> {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(environment.iter().copied());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let stdout = child.stdout.take().context("the output is piped")?;
+        let mut peer = Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        };
+        let Some(line) = peer.line().await? else {
+            bail!("{arguments:?} ended before it was ready")
+        };
+        Ok((peer, line))
+    }
+
+    /// The next line it prints; none at its end.
+    pub async fn line(&mut self) -> anyhow::Result<Option<String>> {
+        Ok(self.lines.next_line().await?)
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub async fn kill(mut self) -> anyhow::Result<Ended> {
+        self.child.start_kill()?;
+        Ok(self.child.wait().await?)
+    }
+
+    /// Sends it a signal by its name, such as `STOP`, `CONT` or `TERM`.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().context("the process has ended")?;
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(id.to_string())
+            .status()
+            .await?;
+        if !status.success() {
+            bail!("kill -{name} {id} failed");
+        }
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> anyhow::Result<Ended> {
+        Ok(self.child.wait().await?)
+    }
+}

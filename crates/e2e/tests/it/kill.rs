@@ -1,0 +1,240 @@
+//! Processes die; nothing acknowledged is lost, and no life handles anything twice.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use openagents_e2e::ledger::{self, Line};
+use openagents_e2e::{Peer, within};
+use openagents_protocol::Sequence;
+use openagents_store::{EventLog, Options, Store};
+
+const PEER: &str = env!("CARGO_BIN_EXE_peer");
+
+/// Longer than any recovery takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A small generator with a seed, so that a failing run can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn milliseconds(&mut self, below: u64) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(self.0 % below)
+    }
+}
+
+/// A workspace whose server, sender and receiver are processes.
+struct Scene {
+    directory: tempfile::TempDir,
+    durability: &'static str,
+    port: String,
+    server: Option<Peer>,
+    sender: Option<Peer>,
+    receiver: Option<Peer>,
+    senders: u32,
+    receivers: u32,
+}
+
+impl Scene {
+    async fn begin(durability: &'static str) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut scene = Self {
+            directory,
+            durability,
+            port: "0".to_owned(),
+            server: None,
+            sender: None,
+            receiver: None,
+            senders: 0,
+            receivers: 0,
+        };
+        scene.serve().await?;
+        scene.receive().await?;
+        scene.send(u64::MAX).await?;
+        Ok(scene)
+    }
+
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        let data = self.directory.path().join("data");
+        let arguments = ["serve", text(&data), self.durability, &self.port];
+        let (server, port) = within(LIMIT, Peer::start(Path::new(PEER), &arguments)).await?;
+        self.port = port;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    async fn send(&mut self, count: u64) -> anyhow::Result<()> {
+        self.senders += 1;
+        let (name, ledger) = (
+            format!("sender{}", self.senders),
+            self.ledger("sender", self.senders),
+        );
+        let count = count.to_string();
+        let arguments = ["send", &self.port, &name, "receiver", &count, text(&ledger)];
+        self.sender = Some(within(LIMIT, Peer::start(Path::new(PEER), &arguments)).await?.0);
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> anyhow::Result<()> {
+        self.receivers += 1;
+        let ledger = self.ledger("receiver", self.receivers);
+        let arguments = ["receive", &self.port, "receiver", text(&ledger)];
+        self.receiver = Some(within(LIMIT, Peer::start(Path::new(PEER), &arguments)).await?.0);
+        Ok(())
+    }
+
+    fn ledger(&self, kind: &str, life: u32) -> PathBuf {
+        self.directory.path().join(format!("{kind}{life}"))
+    }
+
+    fn ledgers(&self, kind: &str, lives: u32) -> anyhow::Result<Vec<Vec<Line>>> {
+        (1..=lives)
+            .map(|life| self.ledger(kind, life))
+            .filter(|path| path.exists())
+            .map(|path| ledger::read(&path))
+            .collect()
+    }
+
+    /// How many events of the current sender were sent and not acknowledged yet.
+    fn in_flight(&self) -> anyhow::Result<usize> {
+        let path = self.ledger("sender", self.senders);
+        let lines = if path.exists() {
+            ledger::read(&path)?
+        } else {
+            Vec::new()
+        };
+        let sent = lines.iter().filter(|line| matches!(line, Line::Sent(_))).count();
+        let acked = lines
+            .iter()
+            .filter(|line| matches!(line, Line::Acked(..)))
+            .count();
+        Ok(sent - acked)
+    }
+
+    /// Kills the sender for good, lets the receiver handle everything that is in the log, and stops the rest.
+    async fn end(&mut self) -> anyhow::Result<Vec<String>> {
+        if let Some(sender) = self.sender.take() {
+            sender.kill().await?;
+        }
+        // A last message from a sender that is not killed: when the receiver has it, it has all before it.
+        self.send(1).await?;
+        let mut sender = self.sender.take().context("it was just started")?;
+        assert_eq!(within(LIMIT, sender.line()).await?.as_deref(), Some("done"));
+        let last = format!("handled sender{}-0 ", self.senders);
+        let ledger = self.ledger("receiver", self.receivers);
+        within(LIMIT, async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            while !std::fs::read_to_string(&ledger).is_ok_and(|text| text.contains(&last)) {
+                ticks.tick().await;
+            }
+        })
+        .await;
+        if let Some(receiver) = self.receiver.take() {
+            receiver.kill().await?;
+        }
+        if let Some(server) = self.server.take() {
+            server.signal("TERM").await?;
+            assert!(within(LIMIT, server.ended()).await?.success());
+        }
+        let log = self.log().await?;
+        Ok(ledger::check(
+            &log,
+            &self.ledgers("sender", self.senders)?,
+            &self.ledgers("receiver", self.receivers)?,
+        ))
+    }
+
+    /// The direct messages of the log.
+    async fn log(&self) -> anyhow::Result<Vec<(String, u64)>> {
+        let (store, _) = Store::open(&self.directory.path().join("data"), Options::default())?;
+        let mut messages = Vec::new();
+        let mut after = Sequence::ZERO;
+        loop {
+            let records = store.log.read(after, 10_000).await?;
+            let Some(last) = records.last() else {
+                return Ok(messages);
+            };
+            after = last.sequence;
+            let found = records.iter().filter(|record| record.is_message());
+            messages.extend(found.map(|record| (record.header.event_id.to_string(), record.sequence.get())));
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary directories have plain names")
+}
+
+#[tokio::test]
+async fn fifty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> anyhow::Result<()> {
+    const ROUNDS: u32 = 50;
+    let mut dice = Dice(0x5eed_0001);
+    let mut scene = Scene::begin("fsync").await?;
+    let mut rounds_in_flight = 0;
+    for round in 0..ROUNDS {
+        tokio::time::sleep(dice.milliseconds(400)).await;
+        // In turn the server, the receiver, the sender, and the server with the receiver.
+        let victims = [
+            (true, false, false),
+            (false, true, false),
+            (false, false, true),
+            (true, true, false),
+        ];
+        let (server, receiver, sender) = victims[round as usize % victims.len()];
+        rounds_in_flight += u32::from(0 < scene.in_flight()?);
+        if server && let Some(server) = scene.server.take() {
+            server.kill().await?;
+        }
+        if receiver && let Some(receiver) = scene.receiver.take() {
+            receiver.kill().await?;
+        }
+        if sender && let Some(sender) = scene.sender.take() {
+            sender.kill().await?;
+        }
+        if server {
+            scene.serve().await?;
+        }
+        if receiver {
+            scene.receive().await?;
+        }
+        if sender {
+            scene.send(u64::MAX).await?;
+        }
+    }
+    let broken = scene.end().await?;
+    let messages = scene.log().await?.len();
+    assert!(
+        broken.is_empty(),
+        "{} of {messages}: {:#?}",
+        broken.len(),
+        &broken[..broken.len().min(20)]
+    );
+    assert!(
+        30 <= rounds_in_flight,
+        "only {rounds_in_flight} rounds had unacknowledged events in flight"
+    );
+    assert!(1000 < messages, "there was hardly any load: {messages} messages");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_checker_catches_a_server_that_acknowledges_before_the_commit() -> anyhow::Result<()> {
+    // Durability `memory` is exactly that. One kill may fall into a moment when all is written; many do not.
+    for seed in 1..=20 {
+        let mut dice = Dice(seed);
+        let mut scene = Scene::begin("memory").await?;
+        tokio::time::sleep(Duration::from_millis(100) + dice.milliseconds(200)).await;
+        let server = scene.server.take().context("it is running")?;
+        server.kill().await?;
+        scene.sender.take().context("it is running")?.kill().await?;
+        let log = scene.log().await?;
+        let broken = ledger::check(&log, &scene.ledgers("sender", scene.senders)?, &[]);
+        if broken.iter().any(|promise| promise.contains("is not in the log")) {
+            return Ok(());
+        }
+    }
+    panic!("twenty kills of a server that acknowledges early, and the checker noticed nothing");
+}
