@@ -87,10 +87,17 @@ fn steps(depth: Depth) -> Vec<Step> {
 }
 
 fn format(place: &Place) -> Result<()> {
-    place.cargo().args(["fmt", "--all", "--check"]).run()?;
+    // Left alone, rustfmt colours its findings wherever they go.
+    let colours = ["--", "--color", if print::colours() { "always" } else { "never" }];
+    place
+        .cargo()
+        .args(["fmt", "--all", "--check"])
+        .args(colours)
+        .run()?;
     place
         .cargo()
         .args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+        .args(colours)
         .run()
 }
 

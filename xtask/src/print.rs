@@ -16,7 +16,12 @@ pub(crate) enum Look {
 
 /// `text` in a look, for standard output.
 pub(crate) fn paint(look: Look, text: &str) -> String {
-    styled(look, text, wants_colours(&io::stdout()))
+    styled(look, text, colours())
+}
+
+/// Whether colours are of use on standard output.
+pub(crate) fn colours() -> bool {
+    wants_colours(&io::stdout())
 }
 
 /// Whether colours are of use there: on a terminal, unless `NO_COLOR` is set.
