@@ -1,1 +1,68 @@
-fn main() {}
+//! Every chore of the project, as `cargo xtask …`.
+//!
+//! - `check` runs everything that must hold before a change is merged; the CI runs exactly this.
+//! - `fix` does what a machine can do about it: lint suggestions and formatting.
+//! - `map` holds the source against the rules of `ARCHITECTURE.md`.
+//!
+//! No chore needs anything but a Rust toolchain to start: what else is wanted is installed below the
+//! target directory, at a pinned version.
+
+mod check;
+mod fix;
+mod map;
+mod place;
+mod print;
+mod program;
+mod python;
+mod step;
+mod stopwatch;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use place::Place;
+
+/// The chores of OpenAgents for Rust.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Check everything that must hold before a change is merged
+    Check {
+        /// Add what takes long: fuzzing and the soak tests
+        #[arg(long)]
+        full: bool,
+    },
+    /// Apply lint suggestions and format the source
+    Fix,
+    /// Hold the source against the rules of ARCHITECTURE.md
+    Map,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::failure(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: &Chore) -> Result<()> {
+    let place = Place::find()?;
+    match chore {
+        Chore::Check { full: false } => check::run(&place, check::Depth::Usual),
+        Chore::Check { full: true } => check::run(&place, check::Depth::Full),
+        Chore::Fix => fix::run(&place),
+        Chore::Map => map::run(&place),
+    }
+}
