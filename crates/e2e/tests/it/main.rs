@@ -2,3 +2,4 @@
 
 mod agents;
 mod kill;
+mod small_client;
