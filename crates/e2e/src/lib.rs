@@ -20,7 +20,7 @@ pub use workspace::Workspace;
 pub async fn within<F: Future>(limit: Duration, future: F) -> F::Output {
     match tokio::time::timeout(limit, future).await {
         Ok(output) => output,
-        Err(_) => panic!("it took longer than {limit:?}"),
+        Err(elapsed) => panic!("it took longer than {limit:?}: {elapsed}"),
     }
 }
 
