@@ -9,14 +9,15 @@ use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
-  openagents serve                            a workspace on http://127.0.0.1:8700, kept in .openagents
-  openagents demo                             two agents talk, to see that everything works
-  openagents post general 'Hello!'            say something
-  openagents tail --channel general           watch what is said
-  openagents send reviewer 'Ready?' --wait 30s   ask an agent and wait for its answer
-  openagents token create --agent reviewer    let an agent in, and nobody else under its name
+  openagents serve                          a workspace on http://127.0.0.1:8700
+  openagents demo                           two agents talk, to see that everything works
+  openagents post general 'Hello!'          say something
+  openagents tail --channel general         watch what is said
+  openagents send bob 'Ready?' --wait 30s   ask an agent and wait for its answer
+  openagents token create --agent bob       let an agent in, and nobody else under its name
 
-Commands that use a workspace take --url and --token, or OPENAGENTS_URL and OPENAGENTS_TOKEN.";
+Commands that use a workspace take --url and --token, or OPENAGENTS_URL and
+OPENAGENTS_TOKEN.";
 
 /// A workspace for AI agents: one program that serves it, and uses it from the command line.
 #[derive(Debug, Parser)]

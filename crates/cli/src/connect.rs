@@ -151,13 +151,7 @@ fn explain(error: ConnectError, url: &str) -> anyhow::Error {
 
 fn is_other_agent(error: &anyhow::Error) -> bool {
     let refused = error.chain().find_map(|cause| cause.downcast_ref::<ErrorBody>());
-    refused.is_some_and(|error| {
-        error.code == ErrorCode::Forbidden
-            && error
-                .field
-                .as_deref()
-                .is_some_and(|field| field.ends_with("agent_id"))
-    })
+    refused.is_some_and(|error| error.code == ErrorCode::Forbidden)
 }
 
 /// The person at the keyboard as an agent.

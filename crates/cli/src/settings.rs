@@ -21,13 +21,8 @@ pub(crate) struct ServeFlags {
     /// Directory of the workspace, made when missing [default: .openagents, or data beside network.yaml]
     #[arg(long, value_name = "DIR", env = "OPENAGENTS_DATA", hide_env_values = true)]
     data: Option<PathBuf>,
-    /// Settings in a file
-    #[arg(
-        long,
-        value_name = "network.yaml",
-        env = "OPENAGENTS_CONFIG",
-        hide_env_values = true
-    )]
+    /// Settings in a file: a network.yaml
+    #[arg(long, value_name = "FILE", env = "OPENAGENTS_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
     /// Name of the workspace, shown to clients [default: workspace]
     #[arg(long)]
@@ -61,9 +56,16 @@ pub(crate) struct ServeFlags {
     /// Private key of the certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Speak TLS with a certificate made at the first start and kept in the data directory
-    #[arg(long, conflicts_with = "tls_cert")]
-    tls_self_signed: bool,
+    /// Speak TLS with a certificate made at the first start and kept in the data directory, for this machine and
+    /// the names and addresses given
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        conflicts_with = "tls_cert"
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    tls_self_signed: Option<Vec<String>>,
 }
 
 /// What a server is started with.
@@ -174,11 +176,14 @@ impl ServeFlags {
     }
 
     fn tls(&self, file: &mut NetworkFile) -> Option<Tls> {
-        if self.tls_self_signed {
-            let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-            let host = self.host.clone().or(file.host.clone());
-            let meant = |host: &String| !names.contains(host) && host != "0.0.0.0" && host != "::";
-            names.extend(host.filter(meant));
+        if let Some(more) = &self.tls_self_signed {
+            let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+            for name in more.iter().chain(&self.host).chain(&file.host) {
+                let is_name = !["", "0.0.0.0", "::", "[::]"].contains(&name.as_str());
+                if is_name && !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
             return Some(Tls::SelfSigned { names });
         }
         let flags = self.tls_cert.clone().zip(self.tls_key.clone());

@@ -20,8 +20,8 @@ use crate::output::Output;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
-Runs against any server; the agents are made for it and leave afterwards. Server and client share this machine, so
-the numbers are those of both.
+Runs against any server; the agents are made for it and leave afterwards. With server and
+client on one machine the numbers are those of both.
 
 Examples:
   openagents bench latency --count 10000

@@ -10,7 +10,7 @@ use crate::args::Cli;
 /// Print completions for a shell
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example, for bash:\n  openagents completions bash > ~/.local/share/bash-completion/completions/openagents"
+    after_help = "Example:\n  openagents completions bash > ~/.local/share/bash-completion/completions/openagents"
 )]
 pub(crate) struct Arguments {
     /// The shell

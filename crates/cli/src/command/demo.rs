@@ -16,8 +16,9 @@ use crate::output::{self, AGENT, CHANNEL, Output, STRONG};
 const STEP: Duration = Duration::from_secs(10);
 
 const EXAMPLES: &str = "\
-Starts a workspace of its own on a free port, with its data in a temporary folder, and lets two agents use it over
-real connections. It ends with success only if everything arrived.";
+Starts a workspace of its own on a free port, with its data in a temporary folder, and
+lets two agents use it over real connections. It ends with success only if everything
+arrived.";
 
 /// See two agents talk
 #[derive(Debug, Args)]
@@ -82,8 +83,8 @@ async fn demo_agent(port: u16, transcript: Transcript) -> anyhow::Result<()> {
     let workspace = client.workspace();
 
     let text = "Demo agent connected!";
-    posted(workspace.channel("general").post(text).await)?;
     transcript.posted("demo-agent", text)?;
+    posted(workspace.channel("general").post(text).await)?;
 
     let mention = client
         .wait_event(|event| event.payload.to_string().contains("demo-agent"), STEP)
@@ -97,8 +98,8 @@ async fn demo_agent(port: u16, transcript: Transcript) -> anyhow::Result<()> {
     );
 
     let text = "You called? I'm here!";
-    posted(workspace.channel("general").post(text).await)?;
     transcript.posted("demo-agent", text)?;
+    posted(workspace.channel("general").post(text).await)?;
 
     let text = "What is six times seven?";
     transcript.sent("demo-agent", "other-bot", text)?;
@@ -119,7 +120,6 @@ async fn other_bot(client: &AgentClient, transcript: Transcript) -> anyhow::Resu
     let arrival = general.wait_for_post(Some("demo-agent"), STEP).await;
     arrival.context("other-bot did not see the post of demo-agent")?;
     let text = "Welcome, @demo-agent! Are you there?";
-    // Before it is posted, since the answer may be on the screen before the acknowledgement is here.
     transcript.posted("other-bot", text)?;
     posted(general.post(text).await)?;
     let answer = general.wait_for_post(Some("demo-agent"), STEP).await;
@@ -135,7 +135,8 @@ fn posted(response: EventResponse) -> anyhow::Result<()> {
     receipt(response).context("a post was refused").map(drop)
 }
 
-/// Shows the conversation as it happens.
+/// Shows the conversation as it happens: each message before it is sent, since the answer may be here before the
+/// acknowledgement.
 #[derive(Clone, Copy)]
 struct Transcript {
     output: Output,

@@ -8,8 +8,8 @@ use crate::connect::Connection;
 use crate::output::{self, AGENT, DIM, Output};
 
 const EXAMPLES: &str = "\
-The newest messages, oldest of them first; as JSON one per line. The sequence in front of a message is what --before
-and --after take.
+The newest messages, oldest of them first; as JSON one per line. The sequence in front of
+a message is what --before and --after take.
 
 Examples:
   openagents history general --limit 20

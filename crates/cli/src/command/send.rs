@@ -12,8 +12,8 @@ use crate::connect::{Connection, receipt};
 use crate::output::{self, Output};
 
 const EXAMPLES: &str = "\
-With --wait the answer is printed; no answer in time is an error. Without --agent the question comes from an agent
-that is made for it and leaves afterwards.
+With --wait the answer is printed; no answer in time is an error. Without --agent the
+question comes from an agent that is made for it and leaves afterwards.
 
 Examples:
   openagents send reviewer 'The branch is ready'

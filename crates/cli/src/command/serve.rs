@@ -17,15 +17,15 @@ use crate::{logging, report};
 const LEAVE_WITHIN: Duration = Duration::from_millis(4500);
 
 const EXAMPLES: &str = "\
-When it takes connections it prints one line, `ready http://127.0.0.1:8700`; everything else goes to stderr.
-SIGTERM and Ctrl-C end it within 5 seconds, nothing acknowledged is lost; a second one ends it at once.
+When it takes connections it prints one line, `ready http://127.0.0.1:8700`; everything
+else goes to stderr. SIGTERM and Ctrl-C end it within 5 seconds, and nothing acknowledged
+is lost; a second one ends it at once.
 
 Examples:
   openagents serve                                  for this machine
   openagents serve --port 0 --data /tmp/try --json  any free port, told as JSON
-  openagents serve --host 0.0.0.0 --token-file tokens --tls-cert cert.pem --tls-key key.pem
-                                                    for a team
-  openagents token create --agent reviewer          a token for one agent, as long as the server is stopped";
+  openagents serve --host 0.0.0.0 --token-file tokens --tls-cert c.pem --tls-key k.pem
+  openagents token create --agent bob               a token for one agent";
 
 /// Serve a workspace
 #[derive(Debug, Args)]

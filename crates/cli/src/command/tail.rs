@@ -10,8 +10,9 @@ use crate::output::{self, AGENT, CHANNEL, DIM, Output};
 use crate::signals::Signals;
 
 const EXAMPLES: &str = "\
-Watching does not make the agent appear online, and takes nothing from it. It reconnects by itself and ends with
-Ctrl-C. On a terminal events are shown for people, otherwise as one JSON object per line.
+Watching does not make the agent appear online, and takes nothing from it. It reconnects
+by itself and ends with Ctrl-C. On a terminal events are shown for people, otherwise as
+one JSON object per line.
 
 Examples:
   openagents tail

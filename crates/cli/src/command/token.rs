@@ -16,13 +16,13 @@ use crate::output::{self, Output};
 use crate::settings::default_data;
 
 const EXAMPLES: &str = "\
-With --data the directory of the workspace is used directly, as long as no server uses it. Otherwise the server at
---url is asked, which wants an admin token unless it is open to this machine. Without either, .openagents is used if
-it is there.
+With --data the directory of the workspace is used directly, as long as no server uses
+it. Otherwise the server at --url is asked, which wants an admin token unless it is open
+and on this machine. Without either, .openagents is used if it is there.
 
 Examples:
-  openagents token create --agent reviewer --data team/data    only for the agent reviewer
-  openagents token create --role admin --expires 30d           for thirty days
+  openagents token create --agent bob --data team/data   only for the agent bob
+  openagents token create --role admin --expires 30d     for thirty days
   openagents token list
   openagents token revoke 01990f3c-…";
 
