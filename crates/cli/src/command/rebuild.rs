@@ -9,6 +9,7 @@ use openagents_server::{Settings, Workspace};
 use serde_json::json;
 
 use crate::output::{self, Output};
+use crate::settings::default_data;
 
 /// The log of a workspace, from which everything else follows.
 const LOG: &str = "log.db";
@@ -16,20 +17,21 @@ const LOG: &str = "log.db";
 const EXAMPLES: &str = "\
 Needed when the view is damaged, or lost by a restored backup. The server has to be stopped.
 
-Example:
-  openagents rebuild --data .openagents";
+Examples:
+  openagents rebuild
+  openagents rebuild --data team/data";
 
 /// Build the view of a workspace anew from its log
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Directory of the workspace
+    /// Directory of the workspace [default: .openagents]
     #[arg(long, value_name = "DIR", env = "OPENAGENTS_DATA", hide_env_values = true)]
-    data: PathBuf,
+    data: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
-    let data = arguments.data;
+    let data = arguments.data.unwrap_or_else(default_data);
     if !data.join(LOG).is_file() {
         bail!("there is no workspace in {}: it has no {LOG}", data.display());
     }
