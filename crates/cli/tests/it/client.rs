@@ -3,7 +3,7 @@
 use openagents_client::{AgentClient, Event};
 use serde_json::Value;
 
-use crate::harness::{Running, run, served, within};
+use crate::harness::{Running, Served, openagents, run, served, within};
 
 #[tokio::test]
 async fn what_is_posted_is_watched_and_remembered() {
@@ -83,6 +83,29 @@ async fn a_tail_ends_with_success_when_it_is_asked_to() {
     let mut tail = Running::start(&mut served.command(&["tail"]));
     within(tail.stderr.next_line()).await.unwrap().unwrap();
     tail.signal("INT").await;
+    assert_eq!(tail.wait().await.0.code(), Some(0));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_tail_outlives_the_server_and_misses_nothing() {
+    let (folder, served) = served().await;
+    let pattern = "channel.message.posted";
+    let mut tail = Running::start(&mut served.command(&["tail", "--pattern", pattern, "--count", "2"]));
+    within(tail.stderr.next_line()).await.unwrap().unwrap();
+    served.run(&["post", "general", "Before"]).await.ok();
+    within(tail.stdout.next_line()).await.unwrap().unwrap();
+    let port = served.port().to_string();
+    served.stop().await;
+
+    let mut command = openagents();
+    command
+        .args(["serve", "--port", &port, "--data"])
+        .arg(folder.path().join("data"));
+    let served = Served::of(&mut command).await;
+    served.run(&["post", "general", "After"]).await.ok();
+    let after = within(tail.stdout.next_line()).await.unwrap().unwrap();
+    assert!(after.contains("After"), "{after}");
     assert_eq!(tail.wait().await.0.code(), Some(0));
     served.stop().await;
 }

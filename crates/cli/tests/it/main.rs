@@ -1,9 +1,6 @@
 //! The program as a whole: real processes, real sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "what fails here fails the test"
-)]
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod bench;
 mod client;
