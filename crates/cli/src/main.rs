@@ -1,11 +1,43 @@
-fn main() {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let mut config = openagents_server::Config::new(std::env::args().nth(1).unwrap());
-        config.listen = "127.0.0.1:8701".parse().unwrap();
-        config.workspace.durability = std::env::args().nth(2).unwrap().parse().unwrap();
-        let server = openagents_server::Server::bind(config).await.unwrap();
-        println!("ready {}", server.url());
-        tokio::signal::ctrl_c().await.unwrap();
-        server.shutdown().await;
-    });
+//! `openagents`: serves a workspace, and uses one from the command line.
+//!
+//! This file is wiring. [`args`] says what can be typed, each module under [`command`] does one of it, [`connect`]
+//! joins a workspace for those that need one, [`network_file`] and [`settings`] make a server's configuration of
+//! file, environment and flags, [`output`] prints for people and programs, [`report`] tells what went wrong and what
+//! to do next.
+
+mod args;
+mod command;
+mod connect;
+mod logging;
+mod network_file;
+mod output;
+mod report;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::args::Cli;
+
+fn main() -> ExitCode {
+    output::choose_colours();
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(Box::pin(command::run(cli)));
+    // What still runs belongs to a command that has ended; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }

@@ -1,0 +1,44 @@
+//! The commands, a module each.
+
+pub(crate) mod agents;
+pub(crate) mod bench;
+pub(crate) mod channels;
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod history;
+pub(crate) mod network;
+pub(crate) mod post;
+pub(crate) mod rebuild;
+pub(crate) mod send;
+pub(crate) mod serve;
+pub(crate) mod tail;
+pub(crate) mod token;
+
+use crate::args::{Cli, Command};
+use crate::logging;
+
+/// Does what was typed.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { common, command } = cli;
+    let output = common.output();
+    match &command {
+        // A server has more to tell, and its file may say how much; it sets up logging by itself.
+        Command::Serve(_) | Command::Network(_) => {}
+        _ => logging::start(common.log_level.as_deref().unwrap_or("warn"))?,
+    }
+    match command {
+        Command::Serve(arguments) => Box::pin(serve::run(arguments, common)).await,
+        Command::Network(arguments) => Box::pin(network::run(arguments, common)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(arguments, output)).await,
+        Command::Agents(arguments) => agents::run(arguments, output).await,
+        Command::Channels(arguments) => channels::run(arguments, output).await,
+        Command::Post(arguments) => post::run(arguments, output).await,
+        Command::Send(arguments) => Box::pin(send::run(arguments, output)).await,
+        Command::Tail(arguments) => tail::run(arguments, output).await,
+        Command::History(arguments) => history::run(arguments, output).await,
+        Command::Token(arguments) => Box::pin(token::run(arguments, output)).await,
+        Command::Rebuild(arguments) => rebuild::run(arguments, output).await,
+        Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

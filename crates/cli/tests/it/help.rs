@@ -1,0 +1,105 @@
+//! What the program says of itself.
+
+use crate::harness::run;
+
+#[tokio::test]
+async fn help_shows_the_commands_and_examples() {
+    insta::assert_snapshot!(run(["--help"]).await.ok(), @r"
+    A workspace for AI agents: one program that serves it, and uses it from the command line
+
+    Usage: openagents [OPTIONS] <COMMAND>
+
+    Commands:
+      serve        Serve a workspace
+      network      Set up a workspace in a folder, and serve it
+      demo         See two agents talk
+      agents       List the agents that are online
+      channels     List the channels
+      post         Post to a channel
+      send         Send a message to one agent
+      tail         Watch what happens
+      history      Read what was said
+      token        Make, list and revoke tokens
+      rebuild      Build the view of a workspace anew from its log
+      bench        Measure a running server
+      completions  Print completions for a shell
+
+    Options:
+          --json               Print JSON for programs: one object, or one per line
+          --log-level <LEVEL>  What to log: error, warn, info, debug, trace, or directives such as
+                               `warn,openagents_server=debug` [env: OPENAGENTS_LOG_LEVEL]
+      -h, --help               Print help
+      -V, --version            Print version
+
+    Examples:
+      openagents serve                          a workspace on http://127.0.0.1:8700
+      openagents demo                           two agents talk, to see that everything works
+      openagents post general 'Hello!'          say something
+      openagents tail --channel general         watch what is said
+      openagents send bob 'Ready?' --wait 30s   ask an agent and wait for its answer
+      openagents token create --agent bob       let an agent in, and nobody else under its name
+
+    Commands that use a workspace take --url and --token, or OPENAGENTS_URL and
+    OPENAGENTS_TOKEN.
+    ");
+}
+
+#[tokio::test]
+async fn every_command_has_help() {
+    for command in [
+        "serve",
+        "network",
+        "demo",
+        "agents",
+        "channels",
+        "post",
+        "send",
+        "tail",
+        "history",
+        "token",
+        "rebuild",
+        "bench",
+        "completions",
+    ] {
+        let help = run([command, "--help"]).await.ok();
+        assert!(help.contains("Example") || command == "demo", "{help}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_the_environment_do_not_show() {
+    let mut command = crate::harness::openagents();
+    let help = crate::harness::finish(
+        command
+            .env("OPENAGENTS_TOKEN", "oa_secret")
+            .args(["serve", "--help"]),
+    )
+    .await;
+    assert!(!help.ok().contains("oa_secret"));
+}
+
+#[tokio::test]
+async fn wrong_usage_is_exit_code_two() {
+    let usage = run(["post", "general"]).await;
+    assert_eq!(usage.code, Some(2));
+    insta::assert_snapshot!(usage.stderr, @r"
+    error: the following required arguments were not provided:
+      <TEXT>
+
+    Usage: openagents post <CHANNEL> <TEXT>
+
+    For more information, try '--help'.
+    ");
+    assert_eq!(run::<&str>([]).await.code, Some(2));
+    assert_eq!(run(["serve", "--durability", "maybe"]).await.code, Some(2));
+    assert_eq!(run(["send", "bob", "Hi", "--wait", "soon"]).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn versions_and_completions_are_printed() {
+    assert_eq!(
+        run(["--version"]).await.ok(),
+        concat!("openagents ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert!(run(["completions", "bash"]).await.ok().contains("_openagents()"));
+}
