@@ -16,7 +16,7 @@ use openagents_store::view::{Bounds, Direction, Stream, TokenRow};
 use tokio::time::Duration;
 
 use crate::decide::{Wish, no_channel};
-use crate::entitlement::may_read_history;
+use crate::entitlement::{is_visible, may_read_history};
 use crate::session::{Page, Reach};
 use crate::state::{Agent, Channel, Presence, State};
 use crate::token;
@@ -209,7 +209,9 @@ impl Workspace {
                 .history_chunk(&stream, from, direction)
                 .await
                 .map_err(|error| unreadable(&error))?;
-            for record in records.iter().filter(|record| record.is_message()) {
+            let visible =
+                |record: &&Record| record.is_message() && is_visible(&caller.agent_id, &record.header);
+            for record in records.iter().filter(visible) {
                 if 0 < skip {
                     skip -= 1;
                 } else if found.len() == limit {
