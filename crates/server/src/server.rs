@@ -224,7 +224,7 @@ fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/ws", get(upgrade))
         .merge(health::routes())
-        .merge(rest::routes(host.limits.max_frame_bytes))
+        .merge(rest::routes(&host))
         .fallback(rest::not_found)
         .with_state(host)
 }
