@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Record, Role};
-use crate::{Address, AgentId, ChannelName, EventId, Json, Pattern, Sequence};
+use crate::{Address, AgentId, ChannelName, ErrorBody, Event, EventId, Json, Pattern, Sequence};
 
 /// Parameters of a method.
 pub trait Call: Serialize + DeserializeOwned {
@@ -75,6 +75,7 @@ pub struct WorkspaceInfo {
 /// Lists agents, oneself included, sorted by id.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct ListAgents {
     /// Also those that are known and away; default: only those online.
     #[serde(default)]
@@ -199,7 +200,6 @@ pub struct LeaveChannel {
 ///
 /// Newest first, unless `after` is given, which reads forward from there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
 pub struct ListMessages {
     /// The channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,6 +219,50 @@ pub struct ListMessages {
     /// Passes over this many first; default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+}
+
+/// Which messages of a channel or conversation a REST request wants; see [`ListMessages`].
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+pub struct Page {
+    /// At most this many, 1 to 1,000; default 50.
+    pub limit: Option<u32>,
+    /// Only messages before this sequence, newest first.
+    pub before: Option<u64>,
+    /// Only messages after this sequence, oldest first.
+    pub after: Option<u64>,
+    /// Passes over this many first; default 0.
+    pub offset: Option<u64>,
+}
+
+impl Page {
+    /// Of the messages of a channel.
+    pub fn of_channel(self, channel: String) -> ListMessages {
+        ListMessages {
+            channel: Some(channel),
+            ..self.of_nobody()
+        }
+    }
+
+    /// Of the conversation with an agent.
+    pub fn of_conversation(self, agent_id: String) -> ListMessages {
+        ListMessages {
+            agent_id: Some(agent_id),
+            ..self.of_nobody()
+        }
+    }
+
+    fn of_nobody(self) -> ListMessages {
+        ListMessages {
+            channel: None,
+            agent_id: None,
+            limit: self.limit,
+            before: self.before,
+            after: self.after,
+            offset: self.offset,
+        }
+    }
 }
 
 /// A page of messages.
@@ -256,7 +300,7 @@ pub struct Message {
     pub content: Json,
     /// Free JSON object beside the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub metadata: Option<Json>,
     /// When the workspace took it, in seconds since 1970.
     pub timestamp: f64,
@@ -311,6 +355,7 @@ impl Message {
 /// Reads the events that an agent is entitled to, oldest first, without a session and without moving its cursor.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct ReadEvents {
     /// Only events after this sequence; default: the agent's cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -328,7 +373,7 @@ pub struct ReadEvents {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Events {
     /// The events, oldest first.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::Event>))]
     pub events: Vec<Json>,
     /// Everything for the asker up to here was in this page or before it: the `after` to go on with.
     pub through: Sequence,
@@ -337,11 +382,14 @@ pub struct Events {
 /// Narrows what the agent gets: with subscriptions, only what one of them selects, and always the answers to
 /// its own messages. Without any, everything it is entitled to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Subscribe {
-    /// Names of events, 1 to 100.
+    /// Names of events, 1 to 100; `*` stands for any run of characters.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub patterns: Vec<Pattern>,
     /// Only events of these channels, at most 100; none: wherever they are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
     pub channels: Option<Vec<ChannelName>>,
 }
 
@@ -439,6 +487,69 @@ pub struct Health {
     pub version: String,
     /// Name of the workspace.
     pub network: String,
+}
+
+/// What a REST request is answered with when it is refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Failure {
+    /// Why.
+    pub error: ErrorBody,
+}
+
+/// A message as a REST request writes it; where it goes is in the path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PostMessage {
+    /// Text, or an object, usually with `text`.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
+    pub content: Json,
+    /// Free JSON object beside the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub metadata: Option<Json>,
+    /// The message it replies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to_id: Option<String>,
+    /// Id of the message: a repetition with the same one is stored once. Made when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+}
+
+impl PostMessage {
+    /// The event that posts it in a channel.
+    pub fn in_channel(self, channel: &ChannelName) -> Event {
+        let name = match self.reply_to_id {
+            None => "channel.message.posted",
+            Some(_) => "channel.message.replied",
+        };
+        self.event(name, &Address::Channel(channel.clone()))
+    }
+
+    /// The event that sends it to an agent.
+    pub fn to_agent(self, agent_id: &AgentId) -> Event {
+        self.event("direct.message.received", &Address::Agent(agent_id.clone()))
+    }
+
+    fn event(self, name: &str, destination: &Address) -> Event {
+        let payload = format!("{{\"content\":{}}}", self.content.as_str());
+        let mut event = Event::new(name).to(destination.to_string());
+        event.payload = payload.parse().expect("made of JSON");
+        event.event_id = self.event_id.unwrap_or_default();
+        event.metadata = self.metadata;
+        event.reply_to_id = self.reply_to_id;
+        event
+    }
+
+    /// Names the field of an error as this request calls it: `payload.content` of the event is `content` here, and
+    /// the destination is `addressee`, a part of the path.
+    pub fn blame(mut error: ErrorBody, addressee: &str) -> ErrorBody {
+        error.field = error.field.map(|field| match field.as_str() {
+            "destination_id" => addressee.to_owned(),
+            other => other.strip_prefix("payload.").unwrap_or(other).to_owned(),
+        });
+        error
+    }
 }
 
 /// The default of [`ListMessages::limit`].

@@ -21,6 +21,7 @@ use crate::{ErrorBody, InvalidName, Json, Pattern, Receipt, Sequence};
 /// assert!(event.matches_pattern("custom.*"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Event {
     /// Lower-case, hierarchical, dot-separated.
@@ -36,9 +37,11 @@ pub struct Event {
     pub destination_id: Option<String>,
     /// Free JSON object; for the documented events, the documented keys.
     #[serde(default = "Json::empty_object")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object, required = false))]
     pub payload: Json,
     /// Free JSON object beside the payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub metadata: Option<Json>,
     /// When the workspace took it, in milliseconds since 1970; 0 before that.
     #[serde(default)]
@@ -161,6 +164,8 @@ impl Event {
 /// Who may see an event. Written in small letters; capitals are read too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(rename_all = "snake_case"))]
 pub enum Visibility {
     /// Also outside the workspace.
     Public,

@@ -422,7 +422,8 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
             ErrorBody {
                 code: ErrorCode::InvalidField,
                 message: inner.to_string(),
-                field: Some(path),
+                // A missing field is not on the path; the message names it.
+                field: (path != ".").then_some(path),
             }
         })
     })

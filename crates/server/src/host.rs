@@ -117,6 +117,22 @@ impl Host {
         same && (!self.is_open() || is_loopback_name(authority))
     }
 
+    /// Whether a request over this name of the server may be answered.
+    ///
+    /// A page can have its own name point to this machine, and then asks the server without an origin, as if it were
+    /// the server's own page. Where neither a token nor the network keeps pages out, only names of this machine count,
+    /// and those of the allowed origins.
+    pub(crate) fn admits_name(&self, host: Option<&str>) -> bool {
+        let Some(host) = host else { return true };
+        let allowed = |origin: &String| {
+            origin == "*"
+                || origin
+                    .split_once("://")
+                    .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        };
+        self.exposed || !self.is_open() || is_loopback_name(host) || self.allowed_origins.iter().any(allowed)
+    }
+
     /// Opens the workspace again whenever its store fails, until the server stops.
     pub(crate) async fn supervise(self: Arc<Self>) {
         loop {
@@ -155,7 +171,7 @@ fn is_loopback_name(authority: &str) -> bool {
         _ => authority,
     };
     let name = name.trim_matches(['[', ']']);
-    name == "localhost"
+    name.eq_ignore_ascii_case("localhost")
         || name
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())

@@ -2,7 +2,7 @@
 //!
 //! [`Server::bind`] opens the workspace of a [`Config`] and returns once connections are taken. Requests are
 //! turned into calls of `openagents-workspace`, nothing else is decided here: `connection` speaks frames, `rest`
-//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are.
+//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are, `socket` minds the connection below them.
 
 mod config;
 mod connection;
@@ -11,6 +11,7 @@ mod health;
 mod host;
 mod rest;
 mod server;
+mod socket;
 mod tls;
 
 pub use config::{Config, Limits, Open, Tls};

@@ -1,18 +1,75 @@
-//! The same calls over HTTP.
+//! The same calls over HTTP, under `/rest/v1`: a handler per call, each turning a request into one call of the
+//! workspace.
+//!
+//! Who asks is told by `Authorization: Bearer TOKEN`, and as which agent by the token or the header `X-Agent-Id`.
+//! `GET /openapi.json` describes it all; it is made of the very routes that are served.
+
+mod channels;
+mod document;
+mod events;
+mod messages;
+mod origin;
+mod people;
+mod reply;
+mod request;
+mod tokens;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use openagents_protocol::{ErrorBody, ErrorCode};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::host::Host;
+use reply::Refusal;
 
 /// The REST routes, for the main router.
-pub(crate) fn routes(_max_body_bytes: usize) -> Router<Arc<Host>> {
-    Router::new()
+pub(crate) fn routes(host: &Arc<Host>) -> Router<Arc<Host>> {
+    let (router, document) = described().split_for_parts();
+    let document = Arc::new(document);
+    router
+        .route(
+            "/openapi.json",
+            get(move || async move { Json(Arc::clone(&document)) }),
+        )
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(host.limits.max_frame_bytes))
+        .layer(middleware::from_fn_with_state(Arc::clone(host), origin::check))
 }
 
 /// Whatever has no route.
-pub(crate) async fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "there is nothing here\n")
+pub(crate) async fn not_found() -> Refusal {
+    Refusal(ErrorBody::new(
+        ErrorCode::NotFound,
+        "there is nothing at this path; /openapi.json tells what there is",
+    ))
+}
+
+async fn no_method() -> Refusal {
+    Refusal(ErrorBody::new(
+        ErrorCode::UnknownMethod,
+        "this path does not take this method; /openapi.json tells which it takes",
+    ))
+}
+
+/// The routes with their description.
+fn described() -> OpenApiRouter<Arc<Host>> {
+    OpenApiRouter::with_openapi(document::Document::openapi())
+        .routes(routes!(people::get_workspace))
+        .routes(routes!(people::list_agents))
+        .routes(routes!(people::list_mods))
+        .routes(routes!(channels::list_channels, channels::create_channel))
+        .routes(routes!(channels::join_channel))
+        .routes(routes!(channels::leave_channel))
+        .routes(routes!(messages::list_messages, messages::post_message))
+        .routes(routes!(messages::list_conversation, messages::send_message))
+        .routes(routes!(events::read_events, events::publish))
+        .routes(routes!(events::subscribe))
+        .routes(routes!(events::unsubscribe))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::revoke_token))
 }

@@ -12,13 +12,14 @@ use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use openagents_workspace::Workspace;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::host::Host;
+use crate::socket::Socket;
 use crate::{Error, connection, health, rest, tls};
 
 /// A server that runs until it is shut down.
@@ -160,6 +161,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<
             );
             continue;
         };
+        let socket = Socket::new(stream, permit, host.tracker.clone(), host.limits.write_timeout);
         let (acceptor, router, in_clear, host) = (
             acceptor.clone(),
             router.clone(),
@@ -167,37 +169,29 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<
             Arc::clone(&host),
         );
         host.tracker.clone().spawn(async move {
-            serve_stream(stream, acceptor, router, in_clear, &host).await;
-            drop(permit);
+            serve_socket(socket, acceptor, router, in_clear, &host).await;
         });
     }
 }
 
-async fn serve_stream(
-    stream: TcpStream,
+async fn serve_socket(
+    socket: Socket,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     in_clear: Router,
     host: &Arc<Host>,
 ) {
-    // Small frames must not wait for each other.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection stays slow");
-    }
     let Some(acceptor) = acceptor else {
-        return serve_http(stream, router, host).await;
+        return serve_http(socket, router, host).await;
     };
-    let mut first = [0];
-    match timeout(host.limits.hello_timeout, stream.peek(&mut first)).await {
+    match timeout(host.limits.hello_timeout, socket.peek()).await {
         // The first byte of a TLS handshake.
-        Ok(Ok(1)) if first[0] == 0x16 => {
-            match timeout(host.limits.hello_timeout, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => serve_http(stream, router, host).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            }
-        }
-        Ok(Ok(1)) => serve_http(stream, in_clear, host).await,
+        Ok(Ok(Some(0x16))) => match timeout(host.limits.hello_timeout, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => serve_http(stream, router, host).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+        Ok(Ok(Some(_))) => serve_http(socket, in_clear, host).await,
         _ => {}
     }
 }
@@ -230,7 +224,7 @@ fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/ws", get(upgrade))
         .merge(health::routes())
-        .merge(rest::routes(host.limits.max_frame_bytes))
+        .merge(rest::routes(&host))
         .fallback(rest::not_found)
         .with_state(host)
 }

@@ -16,7 +16,7 @@ use openagents_store::view::{Bounds, Direction, Stream, TokenRow};
 use tokio::time::Duration;
 
 use crate::decide::{Wish, no_channel};
-use crate::entitlement::may_read_history;
+use crate::entitlement::{is_visible, may_read_history};
 use crate::session::{Page, Reach};
 use crate::state::{Agent, Channel, Presence, State};
 use crate::token;
@@ -41,7 +41,7 @@ impl Workspace {
         match method {
             GetWorkspace::METHOD => answer::<GetWorkspace>(&self.describe()),
             ListAgents::METHOD => answer::<ListAgents>(&self.list_agents(&parameters(params)?)),
-            ListMods::METHOD => answer::<ListMods>(&list_mods()),
+            ListMods::METHOD => answer::<ListMods>(&self.list_mods()),
             ListChannels::METHOD => answer::<ListChannels>(&self.list_channels(caller)),
             CreateChannel::METHOD => {
                 answer::<CreateChannel>(&self.create_channel(caller, parameters(params)?).await?)
@@ -103,6 +103,20 @@ impl Workspace {
         let mut agents: Vec<AgentInfo> = wanted.map(|(id, agent)| agent_info(id, agent)).collect();
         agents.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Agents { agents }
+    }
+
+    /// The extensions, in the order they see events.
+    pub fn list_mods(&self) -> Mods {
+        // The workspace itself does what the messaging extension of other servers does.
+        let messaging = ModInfo {
+            name: "openagents.mods.workspace.messaging".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            description: "Channels, direct messages, replies and history".to_owned(),
+            requires_adapter: false,
+        };
+        Mods {
+            mods: vec![messaging],
+        }
     }
 
     /// The channels that the caller is a member of or may join, sorted by name.
@@ -209,7 +223,9 @@ impl Workspace {
                 .history_chunk(&stream, from, direction)
                 .await
                 .map_err(|error| unreadable(&error))?;
-            for record in records.iter().filter(|record| record.is_message()) {
+            let visible =
+                |record: &&Record| record.is_message() && is_visible(&caller.agent_id, &record.header);
+            for record in records.iter().filter(visible) {
                 if 0 < skip {
                     skip -= 1;
                 } else if found.len() == limit {
@@ -517,19 +533,6 @@ impl Workspace {
             members: state.members(channel) as u64,
             events: self.inner().channel_events(name),
         }
-    }
-}
-
-fn list_mods() -> Mods {
-    // The workspace itself does what the messaging extension of other servers does.
-    let messaging = ModInfo {
-        name: "openagents.mods.workspace.messaging".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        description: "Channels, direct messages, replies and history".to_owned(),
-        requires_adapter: false,
-    };
-    Mods {
-        mods: vec![messaging],
     }
 }
 

@@ -167,7 +167,7 @@ pub(crate) fn decide(
             Act::TokenCreated(grant),
         ),
         Wish::RevokeToken { id } => {
-            if !state.tokens.values().any(|token| token.grant.id == id) {
+            if !state.has_token(&id) {
                 let message = format!("there is no token {id}");
                 return Err(ErrorBody::field(ErrorCode::TokenNotFound, "token_id", message));
             }

@@ -30,7 +30,8 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
     }
 }
 
-/// Whether an agent may read the history of a channel: who is a member reads all of it.
+/// Whether an agent may read the history of a channel: who is a member reads all of it that is not restricted to
+/// others.
 pub(crate) fn may_read_history(state: &State, agent_id: &AgentId, channel: &ChannelName) -> bool {
     state.is_member(agent_id, channel)
 }
@@ -70,7 +71,8 @@ pub(crate) fn is_delivered(act: &Act) -> bool {
     }
 }
 
-fn is_visible(agent_id: &AgentId, header: &Header) -> bool {
+/// Whether the visibility of a record includes an agent.
+pub(crate) fn is_visible(agent_id: &AgentId, header: &Header) -> bool {
     match header.visibility {
         Visibility::Restricted => {
             let allowed = header.allowed_agents.as_ref();

@@ -136,11 +136,18 @@ impl Workspace {
             Self::new_session_key(),
             token,
         ));
+        check_token(&inner, &reader)?;
         // The reader is live before the agent joins, so a leave that is decided after the join sees it.
         let replaced = inner
             .live
             .add(&reader)
             .map_err(|code| ErrorBody::new(code, "the workspace is closing"))?;
+        // The token may have been revoked while the newcomer waited for the open session. One that is revoked from
+        // here on ends this session like any other.
+        if let Err(error) = check_token(&inner, &reader) {
+            inner.live.remove(&reader);
+            return Err(error);
+        }
         if let Some(replaced) = replaced {
             replaced.dismiss(
                 ErrorCode::SessionReplaced,
@@ -200,6 +207,18 @@ impl Workspace {
             catch_up: Some(catch_up),
         };
         Ok((session, deliveries))
+    }
+}
+
+/// Makes sure that the token that admitted a session was not revoked since.
+fn check_token(inner: &Inner, reader: &Reader) -> Result<(), ErrorBody> {
+    match &reader.token {
+        Some(token) if !inner.committed.load().state.has_token(token) => Err(ErrorBody::field(
+            ErrorCode::Unauthenticated,
+            "token",
+            "the token was revoked",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -159,6 +159,11 @@ impl State {
         }
     }
 
+    /// Whether there is a token of this id.
+    pub(crate) fn has_token(&self, id: &EventId) -> bool {
+        self.tokens.values().any(|token| token.grant.id == *id)
+    }
+
     /// How many agents are members of a channel.
     pub(crate) fn members(&self, channel: &Channel) -> usize {
         let inside = |spans: &Arc<Vec<Span>>| spans.last().is_some_and(|span| span.to.is_none());

@@ -72,6 +72,8 @@ struct Pending {
     /// Index of the record that was wished for.
     main: usize,
     unknown: Vec<Recipient>,
+    /// Whether an earlier wish of the same batch stored the record.
+    duplicate: bool,
 }
 
 impl Writer {
@@ -183,6 +185,7 @@ impl Writer {
                         reply,
                         main,
                         unknown: Vec::new(),
+                        duplicate: true,
                     });
                 }
                 Ok(Decision::Duplicate { event_id, sequence }) => {
@@ -208,6 +211,7 @@ impl Writer {
                         reply,
                         main: entries.len() - 1,
                         unknown,
+                        duplicate: false,
                     });
                 }
             }
@@ -265,6 +269,7 @@ impl Writer {
             let mut receipt = plain_receipt(commit.header().event_id.clone(), Some(commit.sequence()));
             self.describe(&mut receipt, commit.header(), reached[pending.main], &unread);
             receipt.recipients.extend(pending.unknown);
+            receipt.duplicate = pending.duplicate;
             pending.reply.send(Ok(receipt));
         }
     }

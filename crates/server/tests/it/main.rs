@@ -1,0 +1,15 @@
+//! A real server on a free port, and clients that know nothing but the wire.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod admission;
+mod bad_input;
+mod harness;
+mod openapi;
+mod origins;
+mod privacy;
+mod repetition;
+mod rest;
+mod stubborn_clients;
+mod takeover;
+mod tls;
