@@ -2,7 +2,7 @@
 //! knows its method and its result.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::record::{Record, Role};
 use crate::{Address, AgentId, ChannelName, ErrorBody, Event, EventId, Json, Pattern, Sequence};
@@ -388,9 +388,22 @@ pub struct Subscribe {
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub patterns: Vec<Pattern>,
     /// Only events of these channels, at most 100; none: wherever they are sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "written_channels"
+    )]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
     pub channels: Option<Vec<ChannelName>>,
+}
+
+/// Reads channel names as people write them, with `#` or `channel:` in front or without.
+fn written_channels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<ChannelName>>, D::Error> {
+    let written = Option::<Vec<String>>::deserialize(deserializer)?;
+    let parse = |names: Vec<String>| names.iter().map(|name| ChannelName::from_written(name)).collect();
+    written.map(parse).transpose().map_err(serde::de::Error::custom)
 }
 
 /// A subscription, kept with the agent.

@@ -79,6 +79,14 @@ impl Intent {
             Self::Event { destination } => destination.clone(),
         }
     }
+
+    /// The message it replies to.
+    pub fn reply_to(&self) -> Option<&EventId> {
+        match self {
+            Self::Message { reply_to, .. } => reply_to.as_ref(),
+            Self::Event { .. } => None,
+        }
+    }
 }
 
 /// Keys of a message payload that the workspace sets itself.
@@ -161,7 +169,12 @@ impl Draft {
             ));
         }
         Ok(Self {
-            digest: Digest::of(&name, &intent.destination(), &body),
+            digest: Digest::of(
+                &name,
+                &intent.destination(),
+                &body,
+                &[intent.reply_to(), response_to.as_ref()],
+            ),
             event_id,
             intent,
             name,

@@ -429,6 +429,32 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
     })
 }
 
+/// What a frame that cannot be read was meant to be, when that much can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressed {
+    /// A publish with this id.
+    Publish(u64),
+    /// A request with this id.
+    Request(u64),
+}
+
+/// Finds out which publish or request a frame was meant to be, so that its sender can be told.
+pub fn addressed(text: &str) -> Option<Addressed> {
+    #[derive(Deserialize)]
+    struct Address<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Cow<'a, str>,
+        id: u64,
+    }
+
+    let address: Address<'_> = serde_json::from_str(text).ok()?;
+    match address.kind.as_ref() {
+        "publish" => Some(Addressed::Publish(address.id)),
+        "request" => Some(Addressed::Request(address.id)),
+        _ => None,
+    }
+}
+
 fn kind(text: &str) -> Result<Cow<'_, str>, ErrorBody> {
     match serde_json::from_str::<Kind<'_>>(text) {
         Ok(frame) => Ok(frame.kind),

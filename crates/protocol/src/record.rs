@@ -231,8 +231,8 @@ impl Body {
 pub struct Digest([u8; 16]);
 
 impl Digest {
-    /// The digest of an event with this name, destination and body.
-    pub fn of(name: &EventName, destination: &Address, body: &Body) -> Self {
+    /// The digest of an event with this name, destination and body, and the events it is linked to.
+    pub fn of(name: &EventName, destination: &Address, body: &Body, links: &[Option<&EventId>]) -> Self {
         let mut hasher = blake3::Hasher::new();
         let mut part = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -243,6 +243,9 @@ impl Digest {
         part(body.payload.as_str().as_bytes());
         part(body.metadata.as_ref().map_or("", Json::as_str).as_bytes());
         part(body.text_representation.as_deref().unwrap_or_default().as_bytes());
+        for link in links {
+            part(link.map_or("", EventId::as_str).as_bytes());
+        }
         Self::from_bytes(
             hasher.finalize().as_bytes()[..16]
                 .try_into()
@@ -414,7 +417,7 @@ mod tests {
             header: Header {
                 version: FORMAT_VERSION,
                 event_id: "m2".parse().unwrap(),
-                digest: Digest::of(&name, &destination, &body),
+                digest: Digest::of(&name, &destination, &body, &[]),
                 name,
                 source: Source::Agent("alice".parse().unwrap()),
                 destination,

@@ -10,12 +10,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::{FutureExt, SinkExt};
 use openagents_protocol::frame::{
-    ClientFrame, Dismissal, Hello, PROTOCOL_VERSION, Published, Request, Response, ServedThrough,
-    ServerFrame, WINDOW, Welcome,
+    Addressed, ClientFrame, Dismissal, Hello, PROTOCOL_VERSION, Published, Request, Response, ServedThrough,
+    ServerFrame, WINDOW, Welcome, addressed,
 };
 use openagents_protocol::{AgentId, Draft, ErrorBody, ErrorCode};
 use openagents_workspace::{Attach, Deliveries, Outgoing, Session, Workspace};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
 use crate::host::{Credentials, Host};
@@ -166,7 +166,11 @@ impl<'a> Connection<'a> {
 
     async fn run(mut self, deliveries: Deliveries) {
         match self.exchange(deliveries).await {
-            End::Left(reason) => self.session.leave(reason).await,
+            End::Left(reason) => {
+                self.session.leave(reason).await;
+                let close = SinkExt::close(&mut self.socket);
+                drop(timeout(self.host.limits.drain, close).await);
+            }
             End::Dropped => {}
             End::Dismissed(dismissal) => say_goodbye(&mut self.socket, self.host, dismissal).await,
         }
@@ -176,6 +180,7 @@ impl<'a> Connection<'a> {
         // Deliveries own what they took, so the future lives on until it resolves, whatever else happens.
         let mut next = pin!(take_next(deliveries));
         let mut silence = pin!(sleep_until(self.heard + self.host.limits.ping_after));
+        let mut expiry = pin!(expiry(self.session.expires_in()));
         // Set once the client said goodbye: it still gets the receipts of what it published before.
         let mut leaving: Option<Option<String>> = None;
         loop {
@@ -210,6 +215,9 @@ impl<'a> Connection<'a> {
                     if self.send(answers).await.is_err() {
                         return End::Dropped;
                     }
+                }
+                () = &mut expiry => {
+                    return End::Dismissed(dismissal(ErrorCode::TokenExpired, "the token has expired: ask for a new one"));
                 }
                 () = &mut silence => {
                     if let Some(reason) = leaving {
@@ -255,28 +263,47 @@ impl<'a> Connection<'a> {
     }
 
     async fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> ControlFlow<End> {
-        let Some(message) = message else {
-            return ControlFlow::Break(End::Dropped);
+        let message = match message {
+            None => return ControlFlow::Break(End::Dropped),
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                tracing::debug!(%error, agent = %self.session.caller().agent_id, "the connection broke");
+                return ControlFlow::Break(blame(&error, self.host).map_or(End::Dropped, End::Dismissed));
+            }
         };
         self.heard = Instant::now();
         self.asked = false;
         self.session.heard();
         match message {
-            Ok(Message::Text(text)) => match ClientFrame::decode(text.as_str()) {
+            Message::Text(text) => match ClientFrame::decode(text.as_str()) {
                 Ok(frame) => self.handle(frame).await,
-                Err(error) => self.complain(error).await,
+                Err(error) => self.complain_about(text.as_str(), error).await,
             },
-            Ok(Message::Binary(_)) => {
+            Message::Binary(_) => {
                 self.complain(ErrorBody::new(ErrorCode::InvalidFrame, "frames are text"))
                     .await
             }
-            Ok(Message::Ping(_) | Message::Pong(_)) => ControlFlow::Continue(()),
-            Ok(Message::Close(_)) => ControlFlow::Break(End::Dropped),
-            Err(error) => {
-                tracing::debug!(%error, agent = %self.session.caller().agent_id, "the connection broke");
-                ControlFlow::Break(blame(&error, self.host).map_or(End::Dropped, End::Dismissed))
-            }
+            Message::Ping(_) | Message::Pong(_) => ControlFlow::Continue(()),
+            // Whoever closes by the book leaves, with or without a goodbye.
+            Message::Close(_) => ControlFlow::Break(End::Left(None)),
         }
+    }
+
+    /// Tells the client which of its publishes or requests was not understood, where the frame says so much.
+    async fn complain_about(&mut self, frame: &str, error: ErrorBody) -> ControlFlow<End> {
+        let answer = match addressed(frame) {
+            Some(Addressed::Publish(id)) => ServerFrame::Published(Box::new(Published {
+                id,
+                response: Err(error).into(),
+            })),
+            Some(Addressed::Request(id)) => ServerFrame::Response(Response {
+                id,
+                result: None,
+                error: Some(error),
+            }),
+            None => return self.complain(error).await,
+        };
+        self.send_one(text(answer.encode())).await
     }
 
     async fn handle(&mut self, frame: ClientFrame) -> ControlFlow<End> {
@@ -378,6 +405,14 @@ impl<'a> Connection<'a> {
 
     async fn send(&mut self, messages: Vec<Message>) -> Result<(), ()> {
         send(&mut self.socket, self.host, messages).await
+    }
+}
+
+/// Resolves when the token that admitted a session ends; never, for one that does not.
+async fn expiry(after: Option<Duration>) {
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        None => std::future::pending().await,
     }
 }
 

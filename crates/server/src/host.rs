@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,6 +26,8 @@ pub(crate) struct Host {
     tokens: Vec<String>,
     open: Open,
     exposed: bool,
+    /// There was a token.
+    guarded: AtomicBool,
     allowed_origins: Vec<String>,
     /// Every connection holds a token of it, so that a shutdown can wait.
     pub(crate) tracker: TaskTracker,
@@ -53,6 +56,7 @@ impl Host {
             tokens,
             open: config.open,
             exposed: config.is_exposed(),
+            guarded: AtomicBool::new(false),
             allowed_origins: config.allowed_origins.clone(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -63,9 +67,14 @@ impl Host {
         self.workspace.load_full()
     }
 
-    /// Whether everybody is admitted: there is no token, or the operator insists.
+    /// Whether everybody is admitted: the operator insists, or only this machine can reach the server and there never
+    /// was a token since it started. Revoking the last token does not open the door.
     pub(crate) fn is_open(&self) -> bool {
-        self.open == Open::Anywhere || (self.tokens.is_empty() && !self.workspace.load().has_tokens())
+        if self.workspace.load().has_tokens() {
+            self.guarded.store(true, Ordering::Relaxed);
+        }
+        self.open == Open::Anywhere
+            || (!self.exposed && self.tokens.is_empty() && !self.guarded.load(Ordering::Relaxed))
     }
 
     /// Who somebody is by what they show.

@@ -288,49 +288,46 @@ impl Workspace {
         direction: Direction,
     ) -> Result<(Vec<Record>, Option<Sequence>), StoreError> {
         let inner = self.inner();
-        let floor = inner.recent.floor();
-        // What the index may lack is in memory: everything after the floor.
-        let in_memory = |after: Sequence, before: Sequence| -> Vec<Record> {
-            let kept = inner
-                .recent
-                .after(after.max(floor), usize::MAX)
-                .unwrap_or_default();
-            let kept = kept
-                .into_iter()
-                .take_while(|kept| kept.commit.sequence() < before);
-            kept.filter(|kept| kept.streams.contains(stream))
-                .map(|kept| kept.commit.record.clone())
-                .collect()
+        // What the index may lack is in memory: everything after the floor. One look gives both, so that what moves
+        // to the index meanwhile is in the one or in the other.
+        let bounds = match direction {
+            Direction::Backward => Bounds {
+                after: Sequence::ZERO,
+                before: from,
+            },
+            Direction::Forward => Bounds {
+                after: from,
+                before: Sequence::MAX,
+            },
         };
+        let (floor, newest) = inner.recent.of_stream(stream, bounds);
+        let newest = newest.into_iter().map(|commit| commit.record.clone());
         match direction {
             Direction::Backward if floor.next() < from => {
-                let mut records = in_memory(floor, from);
-                records.reverse();
-                Ok((records, Some(floor.next())))
+                let newer = newest.filter(|record| floor < record.sequence).rev();
+                return Ok((newer.collect(), Some(floor.next())));
             }
-            Direction::Forward if floor <= from => Ok((in_memory(from, Sequence::MAX), None)),
-            _ => {
-                let (after, before) = match direction {
-                    Direction::Backward => (Sequence::ZERO, from),
-                    Direction::Forward => (from, floor.next()),
-                };
-                let bounds = Bounds { after, before };
-                let sequences = inner
-                    .view
-                    .page(stream.clone(), bounds, direction, 0, HISTORY_CHUNK)
-                    .await?;
-                let next = match (sequences.len() == HISTORY_CHUNK, direction) {
-                    (true, _) => sequences.last().copied(),
-                    (false, Direction::Forward) => Some(floor),
-                    (false, Direction::Backward) => None,
-                };
-                let mut records = inner.log.read_at(sequences).await?;
-                if let Direction::Backward = direction {
-                    records.reverse();
-                }
-                Ok((records, next))
-            }
+            Direction::Forward if floor <= from => return Ok((newest.collect(), None)),
+            _ => {}
         }
+        let bounds = Bounds {
+            before: bounds.before.min(floor.next()),
+            ..bounds
+        };
+        let sequences = inner
+            .view
+            .page(stream.clone(), bounds, direction, 0, HISTORY_CHUNK)
+            .await?;
+        let next = match (sequences.len() == HISTORY_CHUNK, direction) {
+            (true, _) => sequences.last().copied(),
+            (false, Direction::Forward) => Some(floor),
+            (false, Direction::Backward) => None,
+        };
+        let mut records = inner.log.read_at(sequences).await?;
+        if let Direction::Backward = direction {
+            records.reverse();
+        }
+        Ok((records, next))
     }
 
     /// Reads what the caller is entitled to, oldest first; waits for the first event if asked to.

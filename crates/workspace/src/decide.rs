@@ -9,6 +9,7 @@ use openagents_protocol::{
 };
 use openagents_store::Entry;
 
+use crate::entitlement::is_visible;
 use crate::known::Known;
 use crate::settings::{FirstPost, Settings};
 use crate::state::{Presence, State};
@@ -241,7 +242,12 @@ fn join(
     metadata: Option<Json>,
     generated: bool,
 ) -> Result<Decision, ErrorBody> {
-    let act = match author.agent().and_then(|agent| context.state.agents.get(agent)) {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    let name = match known {
+        Some(agent) if agent.presence == Presence::Online => "agent.metadata.updated",
+        _ => "agent.joined",
+    };
+    let act = match known {
         None => {
             check_agents(context)?;
             Act::AgentJoined {
@@ -260,7 +266,7 @@ fn join(
             }
         }
     };
-    let joined = entry(context, author, "agent.joined", Address::Everyone, act);
+    let joined = entry(context, author, name, Address::Everyone, act);
     Ok(Decision::Append {
         entries: vec![joined],
         unknown: Vec::new(),
@@ -290,6 +296,12 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         thread_name: draft.thread_name,
         relevant_mod: draft.relevant_mod,
     };
+    if let Address::Agent(addressee) = &header.destination
+        && !is_visible(addressee, &header)
+    {
+        let message = format!("this visibility keeps the event from {addressee}, to whom it goes");
+        return Err(ErrorBody::field(ErrorCode::InvalidField, "visibility", message));
+    }
     let mut entries = registration(context, author)?;
     entries.extend(admit(context, author, &header.destination, &draft.intent)?);
     let mut unknown = Vec::new();
@@ -466,7 +478,7 @@ pub(crate) fn entry(
     let header = Header {
         version: FORMAT_VERSION,
         event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body),
+        digest: Digest::of(&name, &destination, &body, &[]),
         name,
         source: author.clone(),
         destination,

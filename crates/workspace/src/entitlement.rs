@@ -6,10 +6,12 @@ use openagents_protocol::{Address, AgentId, ChannelName, Header, Sequence, Visib
 use crate::state::{Agent, State};
 
 /// Whether an agent may be given a record: addressed to it, to a channel of which it was a member then and is
-/// one now, or to everyone since it became known. Nobody gets an echo of what it sent itself.
+/// one now, or to everyone since it became known. Nobody gets an echo of what it sent, except what it sent to itself.
 pub(crate) fn may_receive(state: &State, agent_id: &AgentId, record: &Record) -> bool {
     let header = &record.header;
-    header.source.agent() != Some(agent_id) && may_read(state, agent_id, header, record.sequence)
+    let echo =
+        header.source.agent() == Some(agent_id) && header.destination != Address::Agent(agent_id.clone());
+    !echo && may_read(state, agent_id, header, record.sequence)
 }
 
 /// [`may_receive`], for readers that look at everything the agent may see, its own events included.
@@ -18,7 +20,7 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
         return false;
     }
     match &header.destination {
-        Address::Agent(addressee) => addressee == agent_id || header.source.agent() == Some(agent_id),
+        Address::Agent(addressee) => addressee == agent_id,
         Address::Channel(channel) => {
             state.was_member(agent_id, channel, at) && state.is_member(agent_id, channel)
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::frame::SessionKind;
-use openagents_protocol::record::Act;
+use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{Address, AgentId, ErrorCode, EventId, Sequence};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -27,8 +27,16 @@ pub(crate) struct Live {
 struct Inner {
     sessions: HashMap<AgentId, Sessions>,
     leases: BTreeSet<(Instant, AgentId)>,
-    leased: HashMap<AgentId, Instant>,
+    leased: HashMap<AgentId, Lease>,
     closed: bool,
+}
+
+/// The time an agent stays online without a connection.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    until: Instant,
+    /// When its connection broke, in milliseconds since 1970; unknown after a restart of the server.
+    dropped_ms: Option<u64>,
 }
 
 /// The sessions of one agent.
@@ -119,7 +127,7 @@ impl Live {
     }
 
     /// Lets an agent stay online without a connection until then.
-    pub(crate) fn lease(&self, agent_id: &AgentId, until: Instant) {
+    pub(crate) fn lease(&self, agent_id: &AgentId, until: Instant, dropped_ms: Option<u64>) {
         let mut inner = self.lock();
         if inner
             .sessions
@@ -130,9 +138,17 @@ impl Live {
         }
         inner.end_lease(agent_id);
         inner.leases.insert((until, agent_id.clone()));
-        inner.leased.insert(agent_id.clone(), until);
+        inner.leased.insert(agent_id.clone(), Lease { until, dropped_ms });
         drop(inner);
         self.leases_changed.notify_one();
+    }
+
+    /// When the connection of an agent broke that is online by its lease only.
+    pub(crate) fn dropped_ms(&self, agent_id: &AgentId) -> Option<u64> {
+        self.lock()
+            .leased
+            .get(agent_id)
+            .and_then(|lease| lease.dropped_ms)
     }
 
     /// When the next lease ends.
@@ -157,17 +173,10 @@ impl Live {
     pub(crate) fn route(&self, state: &State, commit: &Arc<Commit>) -> u64 {
         let inner = self.lock();
         match &commit.header().destination {
-            Address::Agent(addressee) => {
-                let mut reached = 0;
-                // The author's watching sessions see what it sent.
-                for agent_id in std::iter::once(addressee).chain(commit.header().source.agent()) {
-                    reached += inner
-                        .sessions
-                        .get(agent_id)
-                        .map_or(0, |sessions| hand_over(state, agent_id, sessions, commit));
-                }
-                reached
-            }
+            Address::Agent(addressee) => inner
+                .sessions
+                .get(addressee)
+                .map_or(0, |sessions| hand_over(state, addressee, sessions, commit)),
             Address::Channel(_) | Address::Everyone => inner
                 .sessions
                 .iter()
@@ -175,6 +184,18 @@ impl Live {
                 .sum(),
             Address::System | Address::Mod(_) => 0,
         }
+    }
+
+    /// How many agents that are entitled to a record are connected now.
+    pub(crate) fn reach(&self, state: &State, record: &Record) -> u64 {
+        let inner = self.lock();
+        let connected = inner
+            .sessions
+            .iter()
+            .filter(|(_, sessions)| sessions.consuming.is_some());
+        connected
+            .filter(|(agent_id, _)| may_receive(state, agent_id, record))
+            .count() as u64
     }
 
     /// Ends the sessions that this token admitted.
@@ -203,7 +224,7 @@ impl Live {
 
 impl Inner {
     fn end_lease(&mut self, agent_id: &AgentId) {
-        if let Some(until) = self.leased.remove(agent_id) {
+        if let Some(Lease { until, .. }) = self.leased.remove(agent_id) {
             self.leases.remove(&(until, agent_id.clone()));
         }
     }
@@ -232,7 +253,7 @@ fn hand_over(state: &State, agent_id: &AgentId, sessions: &Sessions, commit: &Ar
     reached
 }
 
-/// Whether a watching session of this agent sees a record: everything the agent may read, its own events
+/// Whether a watching session of this agent sees a record: what the agent may read, what it posted to channels
 /// included, its own coming and going not.
 pub(crate) fn watches(state: &State, agent_id: &AgentId, commit: &Commit) -> bool {
     let header = commit.header();

@@ -111,7 +111,7 @@ pub(crate) fn notice(name: &'static str, destination: Address, payload: Json, ti
     let header = Header {
         version: FORMAT_VERSION,
         event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body),
+        digest: Digest::of(&name, &destination, &body, &[]),
         name,
         source: Source::System,
         destination,
@@ -153,7 +153,7 @@ pub(crate) async fn keep_leases(workspace: Workspace) {
                     let leave = Wish::Leave { reason: "lease_expired".to_owned() };
                     if workspace.wish(&Source::Agent(agent_id.clone()), leave).await.is_err() {
                         // Not committed now: the agent stays online for another lease.
-                        inner.live.lease(&agent_id, Instant::now() + inner.settings.lease);
+                        inner.live.lease(&agent_id, Instant::now() + inner.settings.lease, None);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::{AgentId, Sequence};
-use openagents_store::view::{StateChange, Stream};
+use openagents_store::view::{Bounds, StateChange, Stream};
 
 use crate::commit::Commit;
 
@@ -122,6 +122,20 @@ impl Recent {
         }
         let start = inner.after(after);
         Some(inner.records.range(start..).take(limit).cloned().collect())
+    }
+
+    /// The records of a stream between two sequences that are here, oldest first, and the floor that was true then.
+    pub(crate) fn of_stream(&self, stream: &Stream, bounds: Bounds) -> (Sequence, Vec<Arc<Commit>>) {
+        let inner = self.lock();
+        let start = inner.after(bounds.after);
+        let here = inner
+            .records
+            .range(start..)
+            .take_while(|kept| kept.commit.sequence() < bounds.before);
+        let found = here
+            .filter(|kept| kept.streams.contains(stream))
+            .map(|kept| Arc::clone(&kept.commit));
+        (inner.floor, found.collect())
     }
 
     /// How many records after a sequence are in this agent's inbox; those that are not here do not count.

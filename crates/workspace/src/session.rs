@@ -13,7 +13,7 @@ use openagents_protocol::{
 };
 use openagents_store::Error as StoreError;
 use openagents_store::view::Stream;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::commit::{Commit, is_personal};
 use crate::decide::Wish;
@@ -65,6 +65,7 @@ struct Shared {
     reader: Arc<Reader>,
     caller: Caller,
     start: Sequence,
+    expires_ms: Option<u64>,
     /// Guards the sequences sent and not yet acknowledged.
     sent: Mutex<VecDeque<Sequence>>,
     /// Everything for this reader up to here was sent.
@@ -158,26 +159,31 @@ impl Workspace {
             agent_id: agent_id.clone(),
             role: attach.principal.role,
         };
+        let mut joined_at = None;
         if consuming {
             let join = Wish::Join {
                 metadata: attach.metadata,
                 generated,
             };
-            if let Err(error) = self.wish(&Source::Agent(agent_id.clone()), join).await {
-                inner.live.remove(&reader);
-                return Err(error);
+            match self.wish(&Source::Agent(agent_id.clone()), join).await {
+                Ok(receipt) => joined_at = receipt.sequence,
+                Err(error) => {
+                    inner.live.remove(&reader);
+                    return Err(error);
+                }
             }
         }
         let head = inner.committed.load().head;
+        let after = attach.after.unwrap_or(Sequence::ZERO);
         let cursor = match attach.kind {
-            SessionKind::Consuming if known_before => inner.cursor(&agent_id).unwrap_or(head),
+            SessionKind::Consuming if known_before => inner.cursor(&agent_id).unwrap_or(head).max(after),
+            // A new agent starts where it joined: what was sent to it since is for it.
+            SessionKind::Consuming => joined_at.unwrap_or(head),
             // A watching session has no cursor: without `after` it starts at the head.
-            SessionKind::Consuming | SessionKind::Watching => match attach.after {
-                Some(after) if !consuming => after,
-                _ => head,
-            },
+            SessionKind::Watching => attach.after.unwrap_or(head),
         };
-        let cursor = cursor.max(attach.after.unwrap_or(Sequence::ZERO)).min(head);
+        // A position after the head is from another log.
+        let cursor = cursor.min(head);
         let start = if attach.backlog == Backlog::None {
             head
         } else {
@@ -189,6 +195,7 @@ impl Workspace {
             reader,
             caller,
             start,
+            expires_ms: attach.principal.expires_ms,
             sent: Mutex::default(),
             served: AtomicU64::new(start.get()),
             catching_up: AtomicBool::new(true),
@@ -264,6 +271,14 @@ impl Session {
     /// Everything up to here counts as handled from the start.
     pub fn start(&self) -> Sequence {
         self.0.start
+    }
+
+    /// How long the token that admitted it still does; none: for ever.
+    pub fn expires_in(&self) -> Option<Duration> {
+        let now_ms = self.0.inner.settings.clock.now_ms();
+        self.0
+            .expires_ms
+            .map(|end| Duration::from_millis(end.saturating_sub(now_ms)))
     }
 
     /// Hands over an event; the receipt comes with the deliveries, under this id, in order of commit.
@@ -360,9 +375,11 @@ impl Session {
 impl Drop for Shared {
     fn drop(&mut self) {
         if !self.detached.load(Ordering::Acquire) && self.inner.live.remove(&self.reader) {
-            self.inner
-                .live
-                .lease(&self.caller.agent_id, Instant::now() + self.inner.settings.lease);
+            self.inner.live.lease(
+                &self.caller.agent_id,
+                Instant::now() + self.inner.settings.lease,
+                Some(self.inner.settings.clock.now_ms()),
+            );
         }
     }
 }

@@ -155,7 +155,11 @@ impl State {
             Some(spans) => spans
                 .iter()
                 .any(|span| span.from <= at && span.to.is_none_or(|to| at < to)),
-            None => self.default_membership == DefaultMembership::Everyone,
+            None if self.default_membership == DefaultMembership::Everyone => self
+                .agents
+                .get(agent_id)
+                .is_none_or(|agent| agent.first_sequence <= at),
+            None => false,
         }
     }
 

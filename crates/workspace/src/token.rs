@@ -15,6 +15,8 @@ pub struct Principal {
     pub role: Role,
     /// The token that admitted them, unless the workspace is open or the token is the operator's.
     pub token: Option<EventId>,
+    /// When that token ends, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
 }
 
 impl Principal {
@@ -24,6 +26,7 @@ impl Principal {
             agent_id: None,
             role,
             token: None,
+            expires_ms: None,
         }
     }
 
@@ -96,6 +99,7 @@ pub(crate) fn authenticate(state: &State, password_hash: &str, now_ms: u64) -> R
         agent_id: agent_id.clone(),
         role: *role,
         token: Some(id.clone()),
+        expires_ms: *expires_ms,
     })
 }
 

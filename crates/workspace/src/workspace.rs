@@ -212,7 +212,7 @@ impl Workspace {
         let snapshot = self.0.committed.load_full();
         for (agent_id, agent) in &snapshot.state.agents {
             if agent.presence == PresenceState::Online {
-                self.0.live.lease(agent_id, until);
+                self.0.live.lease(agent_id, until, None);
             }
         }
         for (channel, description) in self.0.settings.channels.clone() {
@@ -401,6 +401,17 @@ impl Inner {
                 .get(agent_id)
                 .map(|agent| agent.first_sequence)
         })
+    }
+
+    /// The record at a sequence, from memory or the log.
+    pub(crate) async fn find_record(&self, sequence: Sequence) -> Result<Option<Record>, StoreError> {
+        if let Some(kept) = self.recent.after(sequence.previous(), 1)
+            && let Some(kept) = kept.first()
+            && kept.commit.sequence() == sequence
+        {
+            return Ok(Some(kept.commit.record.clone()));
+        }
+        Ok(self.log.read_at(vec![sequence]).await?.pop())
     }
 
     pub(crate) fn routed(&self) -> Sequence {

@@ -9,13 +9,14 @@ use std::sync::atomic::Ordering;
 use openagents_protocol::record::{Act, Record, Role};
 use openagents_protocol::{
     Address, AgentId, Counts, ErrorBody, ErrorCode, EventId, Header, Receipt, Recipient, RecipientState,
-    Sequence, Source,
+    Sequence, Source, Visibility,
 };
 use openagents_store::{Entry, Error as StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Commit, streams};
 use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, referenced};
+use crate::entitlement::{is_visible, may_read};
 use crate::known::{Known, KnownIds, made_at};
 use crate::reader::Reader;
 use crate::recent::Kept;
@@ -76,6 +77,14 @@ struct Pending {
     duplicate: bool,
 }
 
+/// What a batch of wishes comes to; what was refused is answered already.
+struct Decided {
+    entries: Vec<Entry>,
+    pending: Vec<Pending>,
+    /// Repetitions of what was committed before, at these sequences.
+    repeated: Vec<(Reply, Sequence)>,
+}
+
 impl Writer {
     /// Works until every handle is gone or the workspace closes, then leaves nothing undone.
     pub(crate) async fn run(mut self) {
@@ -112,10 +121,40 @@ impl Writer {
             Ok(looked_up) => looked_up,
             Err(error) => return self.refuse(batch.drain(..).map(|command| command.reply), &error),
         };
-        let (entries, pending) = self.decide_all(batch, &looked_up);
+        let Decided {
+            entries,
+            pending,
+            repeated,
+        } = self.decide_all(batch, &looked_up);
         if !entries.is_empty() {
             self.commit(entries, pending).await;
         }
+        for (reply, sequence) in repeated {
+            reply.send(self.repeat(sequence).await);
+        }
+    }
+
+    /// The receipt of an event that was accepted before, true as of now.
+    async fn repeat(&self, sequence: Sequence) -> Result<Receipt, ErrorBody> {
+        let record = match self.inner.find_record(sequence).await {
+            Ok(Some(record)) => record,
+            Ok(None) => return Err(ErrorBody::new(ErrorCode::Internal, "the record is gone")),
+            Err(error) => {
+                tracing::error!(%error, "reading the log failed");
+                return Err(unavailable());
+            }
+        };
+        let mut unread = HashMap::new();
+        self.count_unread(&record.header, &mut unread).await;
+        let mut receipt = plain_receipt(record.header.event_id.clone(), Some(sequence));
+        receipt.duplicate = true;
+        self.describe(
+            &mut receipt,
+            &record.header,
+            self.inner.live.reach(&self.state, &record),
+            &unread,
+        );
+        Ok(receipt)
     }
 
     /// Looks up the ids that may be in the view and are not in memory.
@@ -140,7 +179,7 @@ impl Writer {
     }
 
     /// Decides the wishes one after the other, each against what the ones before it come to.
-    fn decide_all(&mut self, batch: &mut Vec<Command>, looked_up: &LookedUp) -> (Vec<Entry>, Vec<Pending>) {
+    fn decide_all(&mut self, batch: &mut Vec<Command>, looked_up: &LookedUp) -> Decided {
         let settings = &self.inner.settings;
         let mut speculative = self.state.clone();
         let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
@@ -149,6 +188,7 @@ impl Writer {
         let mut in_batch: HashMap<EventId, usize> = HashMap::new();
         let mut provisional = self.inner.log.head();
         let mut told = Vec::new();
+        let mut repeated = Vec::new();
         for Command {
             author,
             role,
@@ -188,12 +228,7 @@ impl Writer {
                         duplicate: true,
                     });
                 }
-                Ok(Decision::Duplicate { event_id, sequence }) => {
-                    reply.send(Ok(Receipt {
-                        duplicate: true,
-                        ..plain_receipt(event_id, Some(sequence))
-                    }));
-                }
+                Ok(Decision::Duplicate { sequence, .. }) => repeated.push((reply, sequence)),
                 Ok(Decision::Tell(entry)) => told.push((reply, *entry)),
                 Ok(Decision::Append {
                     entries: decided,
@@ -219,7 +254,11 @@ impl Writer {
         for (reply, entry) in told {
             reply.send(Ok(self.tell(entry)));
         }
-        (entries, pending)
+        Decided {
+            entries,
+            pending,
+            repeated,
+        }
     }
 
     /// Hands an ephemeral event to who is connected now.
@@ -321,7 +360,14 @@ impl Writer {
     /// How much waits for each agent that is away and named in this batch.
     async fn unread(&self, kept: &[Kept]) -> HashMap<AgentId, u64> {
         let mut unread = HashMap::new();
-        for agent_id in kept.iter().flat_map(|kept| named(kept.commit.header())) {
+        for kept in kept {
+            self.count_unread(kept.commit.header(), &mut unread).await;
+        }
+        unread
+    }
+
+    async fn count_unread(&self, header: &Header, unread: &mut HashMap<AgentId, u64>) {
+        for agent_id in named(header) {
             if !unread.contains_key(agent_id) && !self.inner.live.is_live(agent_id) {
                 match self.inner.unread(agent_id).await {
                     Ok(count) => drop(unread.insert(agent_id.clone(), count)),
@@ -329,7 +375,6 @@ impl Writer {
                 }
             }
         }
-        unread
     }
 
     #[expect(
@@ -337,43 +382,64 @@ impl Writer {
         reason = "milliseconds since 1970 fit a double for 280,000 years"
     )]
     fn describe(&self, receipt: &mut Receipt, header: &Header, reached: u64, unread: &HashMap<AgentId, u64>) {
-        receipt.recipients.extend(named(header).filter_map(|agent_id| {
-            let agent = self.state.agents.get(agent_id)?;
-            let live = self.inner.live.is_live(agent_id);
-            let state = if live {
-                RecipientState::Live
-            } else {
-                RecipientState::Away
-            };
-            let last_seen = (!live).then_some(agent.last_seen_ms as f64 / 1000.0);
-            let unread = unread.get(agent_id).copied().filter(|_| !live);
-            let recipient = Recipient {
-                agent_id: agent_id.clone(),
-                state,
+        let state = &self.state;
+        let visible = named(header).filter(|agent_id| is_visible(agent_id, header));
+        receipt.recipients.extend(visible.filter_map(|agent_id| {
+            let agent = state.agents.get(agent_id)?;
+            let agent_id = agent_id.clone();
+            if self.inner.live.is_live(&agent_id) {
+                let state = RecipientState::Live;
+                return Some(Recipient {
+                    agent_id,
+                    state,
+                    last_seen: None,
+                    unread: None,
+                });
+            }
+            let last_seen_ms = self
+                .inner
+                .live
+                .dropped_ms(&agent_id)
+                .unwrap_or(agent.last_seen_ms);
+            let unread = unread.get(&agent_id).copied();
+            let last_seen = Some(last_seen_ms as f64 / 1000.0);
+            Some(Recipient {
+                agent_id,
+                state: RecipientState::Away,
                 last_seen,
                 unread,
-            };
-            Some(recipient)
+            })
         }));
-        let others = |members: usize, author_inside: bool| {
-            let members = (members - usize::from(author_inside && 0 < members)) as u64;
-            Counts {
-                members,
-                live: reached.min(members),
-                away: members.saturating_sub(reached),
+        let members = match (&header.destination, header.visibility) {
+            (Address::Agent(_) | Address::System | Address::Mod(_), _) => return,
+            (_, Visibility::Restricted) => {
+                let allowed = header.allowed_agents.iter().flatten();
+                let entitled = |agent_id: &&AgentId| {
+                    let known =
+                        state.agents.contains_key(*agent_id) && header.source.agent() != Some(agent_id);
+                    known && may_read(state, agent_id, header, Sequence::MAX)
+                };
+                allowed.filter(entitled).count()
             }
-        };
-        receipt.counts = match &header.destination {
-            Address::Channel(name) => self.state.channels.get(name).map(|channel| {
-                let author_inside = header
+            (_, Visibility::ModOnly) => 0,
+            (Address::Channel(name), _) => state.channels.get(name).map_or(0, |channel| {
+                let inside = header
                     .source
                     .agent()
-                    .is_some_and(|agent| self.state.in_channel(agent, channel));
-                others(self.state.members(channel), author_inside)
+                    .is_some_and(|agent| state.in_channel(agent, channel));
+                state.members(channel).saturating_sub(usize::from(inside))
             }),
-            Address::Everyone => Some(others(self.state.agents.len(), header.source.agent().is_some())),
-            _ => None,
-        };
+            (Address::Everyone, _) => state
+                .agents
+                .len()
+                .saturating_sub(usize::from(header.source.agent().is_some())),
+        } as u64;
+        let live = reached.min(members);
+        receipt.counts = Some(Counts {
+            members,
+            live,
+            away: members - live,
+        });
     }
 
     /// Answers a failure of the store. Unless the disk is merely full, nothing is acknowledged any more until the
