@@ -3,12 +3,14 @@
 //! [`Workspace`] serves in this process on a port of its own; [`Peer`] is a process that can be killed. Suites
 //! wait for the thing itself inside [`within`], never for time to pass.
 
+mod disk;
 pub mod ledger;
 mod peer;
 mod workspace;
 
 use std::time::Duration;
 
+pub use disk::Disk;
 pub use peer::{Ended, Peer};
 pub use workspace::Workspace;
 

@@ -53,7 +53,7 @@ pub fn entry(number: u64) -> Entry {
     let header = Header {
         version: FORMAT_VERSION,
         event_id: format!("event-{number}").parse().expect("a legal id"),
-        digest: Digest::of(&name, &destination, &body),
+        digest: Digest::of(&name, &destination, &body, &[]),
         name,
         source: Source::Agent("alice".parse().expect("a legal id")),
         destination,

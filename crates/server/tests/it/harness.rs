@@ -271,10 +271,12 @@ impl Client {
         }
     }
 
-    /// The error that a frame is answered with.
+    /// The error that a frame is answered with; one that says which publish or request it was is answered as such.
     pub(crate) async fn error(&mut self) -> (ErrorCode, Option<String>) {
         match self.answer().await {
             Some(ServerFrame::Error(error)) => blame(error),
+            Some(ServerFrame::Published(published)) => blame(published.response.error.unwrap()),
+            Some(ServerFrame::Response(response)) => blame(response.error.unwrap()),
             other => panic!("no error: {other:?}"),
         }
     }

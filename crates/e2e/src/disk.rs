@@ -1,0 +1,55 @@
+//! A disk that is watched or slow: a small library that is loaded into a server before everything else.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+/// The library, built with the C compiler that the project needs anyhow.
+#[derive(Debug)]
+pub struct Disk {
+    library: PathBuf,
+    counter: PathBuf,
+}
+
+impl Disk {
+    /// Builds the library in a directory.
+    pub async fn build(directory: &Path) -> anyhow::Result<Self> {
+        let (library, counter) = (directory.join("disk.so"), directory.join("syncs"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/disk.c");
+        let mut compiler = Command::new("cc");
+        compiler
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(source)
+            .arg("-ldl");
+        if !compiler.status().await.context("running cc")?.success() {
+            bail!("cc could not build the library");
+        }
+        std::fs::write(&counter, [0; 8])?;
+        Ok(Self { library, counter })
+    }
+
+    /// How many syncs have completed.
+    pub fn syncs(&self) -> anyhow::Result<u64> {
+        let bytes = std::fs::read(&self.counter)?;
+        Ok(u64::from_ne_bytes(bytes[..8].try_into()?))
+    }
+
+    /// The environment of a server whose syncs are counted.
+    pub fn watched(&self) -> anyhow::Result<Vec<(&str, &str)>> {
+        Ok(vec![
+            ("LD_PRELOAD", text(&self.library)?),
+            ("SYNC_COUNTER", text(&self.counter)?),
+        ])
+    }
+
+    /// The environment of a server whose log takes 20 ms for every write.
+    pub fn slow(&self) -> anyhow::Result<Vec<(&str, &str)>> {
+        Ok(vec![("LD_PRELOAD", text(&self.library)?), ("SLOW_LOG_MS", "20")])
+    }
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("a temporary directory has a plain name")
+}
