@@ -13,7 +13,7 @@ use openagents_store::{EventLog, Options, Store};
 const PEER: &str = env!("CARGO_BIN_EXE_peer");
 
 /// Longer than any recovery takes.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A small generator with a seed, so that a failing run can be repeated.
 struct Dice(u64);
