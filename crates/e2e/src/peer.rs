@@ -49,6 +49,11 @@ impl Peer {
         Ok((peer, line))
     }
 
+    /// Its process id; none once it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The next line it prints; none at its end.
     pub async fn line(&mut self) -> anyhow::Result<Option<String>> {
         Ok(self.lines.next_line().await?)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use futures_util::{SinkExt, StreamExt};
 use openagents_client::{AgentClient, Event, PendingPublish};
 use openagents_e2e::ledger::Ledger;
 use openagents_server::{Config, Server};
@@ -23,6 +24,7 @@ async fn main() -> anyhow::Result<()> {
         ["send", port, agent_id, to, count, ledger] => {
             send(port, agent_id, to, count.parse()?, Path::new(ledger)).await
         }
+        ["echo"] => echo().await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
         _ => bail!(
             "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO COUNT LEDGER | receive PORT AGENT LEDGER"
@@ -40,6 +42,27 @@ async fn serve(directory: &str, durability: &str, port: &str) -> anyhow::Result<
     terminate.recv().await;
     server.shutdown().await;
     Ok(())
+}
+
+/// Answers every WebSocket message with itself: the floor of what a server can do.
+async fn echo() -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    announce(&listener.local_addr()?.port().to_string());
+    let tasks = TaskTracker::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tasks.spawn(async move {
+            let mut socket = tokio_tungstenite::accept_async(stream).await?;
+            while let Some(message) = socket.next().await {
+                let message = message?;
+                if message.is_text() {
+                    socket.send(message).await?;
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
 }
 
 /// Sends direct messages, many in flight, and writes down what was sent and what was acknowledged.

@@ -3,3 +3,4 @@
 mod agents;
 mod kill;
 mod small_client;
+mod stopped;
