@@ -189,8 +189,13 @@ impl Client {
 
     /// The next frame; none at the end.
     pub(crate) async fn frame(&mut self) -> Option<ServerFrame> {
+        // One limit for all of it: a server that only pings is not waited for.
+        within(LIMIT, self.next_but_pings()).await
+    }
+
+    async fn next_but_pings(&mut self) -> Option<ServerFrame> {
         loop {
-            match within(LIMIT, self.socket.next()).await {
+            match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => match ServerFrame::decode(text.as_str()).unwrap() {
                     ServerFrame::Ping(_) => self.send(&json!({"type": "pong"})).await,
                     frame => return Some(frame),

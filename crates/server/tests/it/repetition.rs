@@ -1,7 +1,8 @@
 //! What the same event id means a second time.
 
-use openagents_protocol::ErrorCode;
-use openagents_protocol::frame::ServerFrame;
+use openagents_protocol::record::Role;
+use openagents_protocol::{Draft, ErrorCode};
+use openagents_server::Caller;
 
 use crate::harness::{Running, post};
 
@@ -30,21 +31,22 @@ async fn a_repeated_event_is_stored_once() {
 #[tokio::test]
 async fn repetitions_in_flight_together_are_duplicates_too() {
     let running = Running::start().await;
-    let mut alice = running.join("alice").await;
+    let workspace = running.server.workspace();
+    let alice = Caller {
+        agent_id: "alice".parse().unwrap(),
+        role: Role::Member,
+    };
     let mut event = post("general", "once");
     event["event_id"] = "id-1".into();
-    for id in 1..=50 {
-        alice
-            .send(&serde_json::json!({"type": "publish", "id": id, "event": event}))
-            .await;
-    }
-    for id in 1..=50 {
-        let Some(ServerFrame::Published(published)) = alice.frame().await else {
-            panic!("not answered")
-        };
-        let receipt = published.response.data.unwrap();
-        assert_eq!((published.id, receipt.duplicate), (id, id != 1));
-    }
+    let draft = Draft::parse(serde_json::from_value(event).unwrap()).unwrap();
+    // On one thread, both are handed over before the workspace looks at either.
+    let (first, second) = tokio::join!(
+        workspace.publish(&alice, draft.clone()),
+        workspace.publish(&alice, draft)
+    );
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.sequence, second.sequence);
+    assert_eq!((first.duplicate, second.duplicate), (false, true));
 }
 
 #[tokio::test]
