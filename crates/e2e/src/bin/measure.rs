@@ -169,7 +169,7 @@ async fn messages(port: u16, run: usize) -> anyhow::Result<Vec<Duration>> {
             arrived
                 .send(Instant::now())
                 .await
-                .expect("the arrivals are counted")
+                .expect("the arrivals are counted");
         }
     })?;
     let mut samples = Vec::with_capacity(SAMPLES);
