@@ -15,6 +15,9 @@ use crate::workspace::Inner;
 /// Records indexed in one transaction.
 const BATCH: usize = 2048;
 
+/// How long the view waits for more records once it has caught up.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// How long an acknowledgement may wait for a transaction to go with.
 const CURSOR_DELAY: Duration = Duration::from_secs(1);
 
@@ -104,7 +107,17 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
             }
             tokio::select! {
                 () = inner.drained.cancelled() => {}
-                changed = stored.changed() => if changed.is_err() { return },
+                changed = stored.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // Memory answers for what the view lacks, so the view takes what comes in the next moments with it,
+                    // and leaves the processor to those who wait for the event itself.
+                    tokio::select! {
+                        () = inner.drained.cancelled() => {}
+                        () = tokio::time::sleep(LINGER) => {}
+                    }
+                }
                 () = late_cursors(&inner.cursors) => {
                     commit(&inner, &[], inner.cursors.take_dirty(), watermark).await;
                 }

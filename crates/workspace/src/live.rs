@@ -46,6 +46,26 @@ struct Sessions {
     watching: Vec<Arc<Reader>>,
 }
 
+/// Sessions that were handed something and are to be woken when it suits: an author's answer goes out first, so that
+/// the readers of its event are the last to be woken and the first to run.
+#[derive(Debug, Default)]
+pub(crate) struct Waking(Vec<Arc<Reader>>);
+
+impl Waking {
+    fn push_to(&mut self, reader: &Arc<Reader>, commit: &Arc<Commit>) {
+        if reader.push(commit) {
+            self.0.push(Arc::clone(reader));
+        }
+    }
+
+    /// Wakes them.
+    pub(crate) fn wake(self) {
+        for reader in self.0 {
+            reader.wake();
+        }
+    }
+}
+
 impl Sessions {
     fn all(&self) -> impl Iterator<Item = &Arc<Reader>> {
         self.consuming.iter().chain(&self.watching)
@@ -169,18 +189,18 @@ impl Live {
         expired
     }
 
-    /// Hands a record to the sessions concerned, and returns how many entitled agents are connected.
-    pub(crate) fn route(&self, state: &State, commit: &Arc<Commit>) -> u64 {
+    /// Hands a record to the sessions concerned, and returns how many entitled agents are connected. The sessions that
+    /// have to be woken for it are added to `waking`, once each until they take what they have.
+    pub(crate) fn route(&self, state: &State, commit: &Arc<Commit>, waking: &mut Waking) -> u64 {
         let inner = self.lock();
         match &commit.header().destination {
-            Address::Agent(addressee) => inner
-                .sessions
-                .get(addressee)
-                .map_or(0, |sessions| hand_over(state, addressee, sessions, commit)),
+            Address::Agent(addressee) => inner.sessions.get(addressee).map_or(0, |sessions| {
+                hand_over(state, addressee, sessions, commit, waking)
+            }),
             Address::Channel(_) | Address::Everyone => inner
                 .sessions
                 .iter()
-                .map(|(agent_id, sessions)| hand_over(state, agent_id, sessions, commit))
+                .map(|(agent_id, sessions)| hand_over(state, agent_id, sessions, commit, waking))
                 .sum(),
             Address::System | Address::Mod(_) => 0,
         }
@@ -231,7 +251,13 @@ impl Inner {
 }
 
 /// Hands a record to the sessions of one agent; 1 if the agent is entitled and connected, else 0.
-fn hand_over(state: &State, agent_id: &AgentId, sessions: &Sessions, commit: &Arc<Commit>) -> u64 {
+fn hand_over(
+    state: &State,
+    agent_id: &AgentId,
+    sessions: &Sessions,
+    commit: &Arc<Commit>,
+    waking: &mut Waking,
+) -> u64 {
     let mut reached = 0;
     if let Some(consuming) = &sessions.consuming
         && may_receive(state, agent_id, &commit.record)
@@ -242,12 +268,12 @@ fn hand_over(state: &State, agent_id: &AgentId, sessions: &Sessions, commit: &Ar
             .get(agent_id)
             .is_none_or(|agent| is_selected(agent, agent_id, commit.header()))
         {
-            consuming.push(commit);
+            waking.push_to(consuming, commit);
         }
     }
     if !sessions.watching.is_empty() && watches(state, agent_id, commit) {
         for watching in &sessions.watching {
-            watching.push(commit);
+            waking.push_to(watching, commit);
         }
     }
     reached

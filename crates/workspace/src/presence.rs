@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::commit::Commit;
 use crate::decide::Wish;
+use crate::live::Waking;
 use crate::state::State;
 use crate::workspace::{Inner, Workspace};
 
@@ -42,7 +43,13 @@ impl Presence {
 
     /// Tells a join or leave to who is connected, unless too many were told in this second: then one
     /// `system.presence.changed` event sums up the rest when the second is over.
-    pub(crate) fn announce(&self, inner: &Arc<Inner>, state: &State, commit: &Arc<Commit>) -> u64 {
+    pub(crate) fn announce(
+        &self,
+        inner: &Arc<Inner>,
+        state: &State,
+        commit: &Arc<Commit>,
+        waking: &mut Waking,
+    ) -> u64 {
         let mut window = self.window.lock().expect("poisoned");
         let now = Instant::now();
         let waiting = 0 < window.joined + window.left;
@@ -52,7 +59,7 @@ impl Presence {
         if !waiting && window.told < self.per_second {
             window.told += 1;
             drop(window);
-            return inner.live.route(state, commit);
+            return inner.live.route(state, commit, waking);
         }
         match commit.header().act {
             Act::AgentJoined { .. } => window.joined += 1,
@@ -96,7 +103,9 @@ impl Presence {
             payload.into(),
             inner.settings.clock.now_ms(),
         );
-        inner.live.route(&snapshot.state, &Arc::new(notice));
+        let mut waking = Waking::default();
+        inner.live.route(&snapshot.state, &Arc::new(notice), &mut waking);
+        waking.wake();
     }
 }
 

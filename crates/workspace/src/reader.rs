@@ -33,6 +33,8 @@ pub(crate) struct Reader {
 struct Inbox {
     events: VecDeque<Arc<Commit>>,
     lagging: bool,
+    /// Somebody is about to wake the session.
+    wake_due: bool,
     answers: Vec<(u64, Result<Receipt, ErrorBody>)>,
     probe: bool,
     dismissal: Option<Dismissal>,
@@ -70,9 +72,10 @@ impl Reader {
         }
     }
 
-    /// Hands over an event. When the queue is full the reader lags: the queue is emptied, and its session goes on
-    /// from the log.
-    pub(crate) fn push(&self, commit: &Arc<Commit>) {
+    /// Hands over an event, and tells whether the session has to be woken for it. When the queue is full the reader
+    /// lags: the queue is emptied, and its session goes on from the log.
+    #[must_use]
+    pub(crate) fn push(&self, commit: &Arc<Commit>) -> bool {
         let mut inbox = self.lock();
         let ephemeral = commit.sequence() == openagents_protocol::Sequence::ZERO;
         if inbox.lagging || inbox.events.len() == QUEUE {
@@ -85,8 +88,7 @@ impl Reader {
         } else {
             inbox.events.push_back(Arc::clone(commit));
         }
-        drop(inbox);
-        self.changed.notify_one();
+        !std::mem::replace(&mut inbox.wake_due, true)
     }
 
     /// Hands over the answer to a publish.
@@ -128,6 +130,7 @@ impl Reader {
     /// Takes what is there; at most `room` events.
     pub(crate) fn take(&self, room: usize) -> Taken {
         let mut inbox = self.lock();
+        inbox.wake_due = false;
         let count = room.min(inbox.events.len());
         let events = inbox.events.drain(..count).collect();
         if inbox.events.is_empty() && 64 < inbox.events.capacity() {

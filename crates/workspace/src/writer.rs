@@ -18,6 +18,7 @@ use crate::commit::{Commit, streams};
 use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, referenced};
 use crate::entitlement::{is_visible, may_read};
 use crate::known::{Known, KnownIds, made_at};
+use crate::live::Waking;
 use crate::reader::Reader;
 use crate::recent::Kept;
 use crate::state::State;
@@ -270,7 +271,9 @@ impl Writer {
             body: Some(entry.body),
         };
         let commit = Arc::new(Commit::new(record));
-        let live = self.inner.live.route(&self.state, &commit);
+        let mut waking = Waking::default();
+        let live = self.inner.live.route(&self.state, &commit, &mut waking);
+        waking.wake();
         let mut receipt = plain_receipt(event_id, None);
         self.describe(&mut receipt, commit.header(), live, &HashMap::new());
         receipt
@@ -292,7 +295,8 @@ impl Writer {
             state: self.state.clone(),
             head,
         }));
-        let reached: Vec<u64> = kept.iter().map(|kept| self.route(kept)).collect();
+        let mut waking = Waking::default();
+        let reached: Vec<u64> = kept.iter().map(|kept| self.route(kept, &mut waking)).collect();
         self.inner.routed.store(head.get(), Ordering::Release);
         self.inner.head_changed.send_replace(head);
 
@@ -311,6 +315,7 @@ impl Writer {
             receipt.duplicate = pending.duplicate;
             pending.reply.send(Ok(receipt));
         }
+        waking.wake();
     }
 
     /// Takes a committed entry into account.
@@ -341,19 +346,19 @@ impl Writer {
         Some(Kept::new(commit, streams, changes))
     }
 
-    fn route(&self, kept: &Kept) -> u64 {
+    fn route(&self, kept: &Kept, waking: &mut Waking) -> u64 {
         let header = kept.commit.header();
         match &header.act {
             Act::AgentJoined { .. } | Act::AgentLeft { .. } => {
                 self.inner
                     .presence
-                    .announce(&self.inner, &self.state, &kept.commit)
+                    .announce(&self.inner, &self.state, &kept.commit, waking)
             }
             Act::TokenRevoked { id } => {
                 self.inner.live.dismiss_token(id);
                 0
             }
-            _ => self.inner.live.route(&self.state, &kept.commit),
+            _ => self.inner.live.route(&self.state, &kept.commit, waking),
         }
     }
 

@@ -38,6 +38,11 @@ const IDLE: usize = 1000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // As a task, where programs have their agents; the main thread would be woken from outside the runtime.
+    TaskTracker::new().spawn(measure()).await?
+}
+
+async fn measure() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let only = std::env::args().nth(1);
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);

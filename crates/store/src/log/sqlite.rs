@@ -28,6 +28,9 @@ const LOG: Kind = Kind {
              CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);",
 };
 
+/// How long records that were acknowledged from memory may wait for others to be stored with.
+const WRITE_BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Most records that wait for the disk with [`Durability::Memory`]. A second or so of a busy disk: long enough to
 /// bridge a checkpoint, short enough to bound what a crash loses. An append that finds no space waits.
 const QUEUE_RECORDS: usize = 65_536;
@@ -358,7 +361,13 @@ impl Shared {
             Execution::Blocking => {
                 let mut background = self.background();
                 while background.try_join_next().is_some() {}
-                background.spawn_blocking(drain);
+                background.spawn(async move {
+                    // What comes in the next moments goes with it: one transaction instead of one for each record.
+                    tokio::time::sleep(WRITE_BEHIND).await;
+                    if let Err(error) = tokio::task::spawn_blocking(drain).await {
+                        tracing::error!(%error, "storing acknowledged records panicked");
+                    }
+                });
             }
         }
     }
