@@ -46,8 +46,7 @@ struct Sessions {
     watching: Vec<Arc<Reader>>,
 }
 
-/// Sessions that were handed something and are to be woken when it suits: an author's answer goes out first, so that
-/// the readers of its event are the last to be woken and the first to run.
+/// Sessions that were handed something and are to be woken once the whole batch was handed over.
 #[derive(Debug, Default)]
 pub(crate) struct Waking(Vec<Arc<Reader>>);
 

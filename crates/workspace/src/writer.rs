@@ -299,6 +299,9 @@ impl Writer {
         let reached: Vec<u64> = kept.iter().map(|kept| self.route(kept, &mut waking)).collect();
         self.inner.routed.store(head.get(), Ordering::Release);
         self.inner.head_changed.send_replace(head);
+        // Those who wait for the event run first, on this very worker; then its author gets the receipt.
+        waking.wake();
+        tokio::task::yield_now().await;
 
         let unread = self.unread(&kept).await;
         for pending in pending {
@@ -315,7 +318,6 @@ impl Writer {
             receipt.duplicate = pending.duplicate;
             pending.reply.send(Ok(receipt));
         }
-        waking.wake();
     }
 
     /// Takes a committed entry into account.
