@@ -7,7 +7,7 @@ use openagents_protocol::{Address, EventId, Header, Sequence, Source};
 use openagents_store::view::Found;
 
 /// Ids kept in memory.
-const KEPT: usize = 32_768;
+const KEPT: usize = 8192;
 
 /// The newest event ids, and a watermark that proves most other new ids to be new.
 ///

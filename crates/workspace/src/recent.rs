@@ -10,7 +10,7 @@ use openagents_store::view::{Bounds, StateChange, Stream};
 use crate::commit::Commit;
 
 /// Records kept although the view has them.
-const KEPT_RECORDS: usize = 4096;
+const KEPT_RECORDS: usize = 2048;
 
 /// Bytes kept although the view has them.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;

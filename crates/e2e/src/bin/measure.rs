@@ -1,7 +1,7 @@
 //! Measures the promises about speed and size, each beside its floor in the same run:
-//! `cargo run --release -p openagents-e2e --bin measure`.
+//! `cargo build --release --workspace && target/release/measure [latency|throughput|idle|size]`.
 //!
-//! Servers are processes of their own; the clients are in this one, on the same cores. Everything is bounded and ends
+//! Servers are processes of the real binary; the clients are in this one, on the same cores. Everything is bounded and ends
 //! by itself.
 
 use std::path::{Path, PathBuf};
@@ -63,9 +63,24 @@ async fn measure() -> anyhow::Result<()> {
 
 /// A server as a process, and the port it listens on.
 async fn serve(directory: &Path, durability: &str) -> anyhow::Result<(Peer, u16)> {
-    let peer = std::env::current_exe()?.with_file_name("peer");
+    let program = std::env::current_exe()?.with_file_name("openagents");
     let directory = directory.to_str().context("a plain path")?;
-    let (server, port) = Peer::start(&peer, &["serve", directory, durability, "0"]).await?;
+    let arguments = [
+        "serve",
+        "--port",
+        "0",
+        "--data",
+        directory,
+        "--durability",
+        durability,
+    ];
+    let (server, ready) = Peer::start(&program, &arguments)
+        .await
+        .context("build the whole workspace first")?;
+    let port = ready
+        .rsplit(':')
+        .next()
+        .context("the ready line ends with the port")?;
     Ok((server, port.parse()?))
 }
 
