@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Criterion benches: `cargo bench -p openagents-benches`. What they measure stands in `benches/benches/`.

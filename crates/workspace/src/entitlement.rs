@@ -11,7 +11,16 @@ pub(crate) fn may_receive(state: &State, agent_id: &AgentId, record: &Record) ->
     let header = &record.header;
     let echo =
         header.source.agent() == Some(agent_id) && header.destination != Address::Agent(agent_id.clone());
-    !echo && may_read(state, agent_id, header, record.sequence)
+    !echo && may_read(state, agent_id, header, moment(record))
+}
+
+/// When a record happened, for questions of membership: an ephemeral one has no sequence and happens now.
+pub(crate) fn moment(record: &Record) -> Sequence {
+    if record.sequence == Sequence::ZERO {
+        Sequence::MAX
+    } else {
+        record.sequence
+    }
 }
 
 /// [`may_receive`], for readers that look at everything the agent may see, its own events included.

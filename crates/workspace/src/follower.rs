@@ -161,14 +161,13 @@ async fn commit(inner: &Inner, batch: &[Kept], cursors: Vec<(AgentId, Sequence)>
         Ok(()) => {
             if !batch.is_empty() {
                 inner.recent.indexed(applied);
-                inner.view_advanced.notify_one();
+                inner.indexed.send_replace(applied);
             }
         }
         Err(error) => {
             // The log is unharmed: opened again, the workspace applies it to the view from where the view stands.
             tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
             inner.fail();
-            inner.view_advanced.notify_one();
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::frame::SessionKind;
 use openagents_protocol::record::{Act, Record};
-use openagents_protocol::{Address, AgentId, ErrorCode, EventId, Sequence};
+use openagents_protocol::{Address, AgentId, ErrorCode, EventId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::commit::Commit;
-use crate::entitlement::{is_selected, may_read, may_receive};
+use crate::entitlement::{is_selected, may_read, may_receive, moment};
 use crate::reader::Reader;
 use crate::state::State;
 
@@ -284,10 +284,5 @@ pub(crate) fn watches(state: &State, agent_id: &AgentId, commit: &Commit) -> boo
     let header = commit.header();
     let own = header.source.agent() == Some(agent_id);
     let presence = matches!(header.act, Act::AgentJoined { .. } | Act::AgentLeft { .. });
-    let sequence = if commit.sequence() == Sequence::ZERO {
-        Sequence::MAX
-    } else {
-        commit.sequence()
-    };
-    !(own && presence) && may_read(state, agent_id, header, sequence)
+    !(own && presence) && may_read(state, agent_id, header, moment(&commit.record))
 }

@@ -509,8 +509,9 @@ impl Deliveries {
         let snapshot = shared.inner.committed.load_full();
         let agent_id = &shared.caller.agent_id;
         let limit = usize::try_from(max_events).unwrap_or(usize::MAX).min(100_000);
-        // The index decides; what it lacks is so new that the limits hardly cut there.
-        let indexed = shared.inner.view.applied().min(catch_up.through);
+        // The index decides, so it has to be there; it follows within moments.
+        let indexed = catch_up.through;
+        shared.inner.indexed_through(indexed).await;
         let others = other_streams(&snapshot.state, agent_id);
         let newest = shared
             .inner

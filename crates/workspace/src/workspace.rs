@@ -12,7 +12,7 @@ use openagents_protocol::{
 };
 use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -81,7 +81,8 @@ pub(crate) struct Inner {
     /// Everything up to here was handed to the sessions concerned.
     pub(crate) routed: AtomicU64,
     pub(crate) head_changed: watch::Sender<Sequence>,
-    pub(crate) view_advanced: Notify,
+    /// How far the view follows.
+    pub(crate) indexed: watch::Sender<Sequence>,
     /// Guards the number of events in each channel.
     channel_events: Mutex<HashMap<ChannelName, u64>>,
     commands: mpsc::Sender<Command>,
@@ -176,7 +177,7 @@ impl Workspace {
             cursors: Cursors::load(cursors),
             routed: AtomicU64::new(head.get()),
             head_changed: watch::Sender::new(head),
-            view_advanced: Notify::new(),
+            indexed: watch::Sender::new(head),
             channel_events: Mutex::new(channel_events),
             commands,
             tracker: TaskTracker::new(),
@@ -412,6 +413,16 @@ impl Inner {
             return Ok(Some(kept.commit.record.clone()));
         }
         Ok(self.log.read_at(vec![sequence]).await?.pop())
+    }
+
+    /// Waits until the view follows this far; gives up when it never will.
+    pub(crate) async fn indexed_through(&self, through: Sequence) {
+        let mut indexed = self.indexed.subscribe();
+        tokio::select! {
+            _ = indexed.wait_for(|indexed| through <= *indexed) => {}
+            () = self.failed.cancelled() => {}
+            () = self.closing.cancelled() => {}
+        }
     }
 
     pub(crate) fn routed(&self) -> Sequence {

@@ -109,8 +109,12 @@ impl Writer {
     }
 
     async fn process(&mut self, batch: &mut Vec<Command>) {
-        while MAX_VIEW_LAG < self.inner.recent.lag() && !self.inner.failed.is_cancelled() {
-            self.inner.view_advanced.notified().await;
+        if MAX_VIEW_LAG < self.inner.recent.lag() {
+            // The view need not be at the end, only near enough again.
+            let head = self.inner.committed.load().head;
+            self.inner
+                .indexed_through(Sequence::new(head.get().saturating_sub(MAX_VIEW_LAG as u64 / 2)))
+                .await;
         }
         if self.inner.failed.is_cancelled() {
             for command in batch.drain(..) {

@@ -1,0 +1,66 @@
+//! Batches appended to the log, for every durability.
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION, Header};
+use openagents_protocol::{EventId, Source, Visibility};
+use openagents_store::{Durability, Entry, EventLog, Options, Store};
+use tokio::runtime::Runtime;
+
+fn entry() -> Entry {
+    let payload = serde_json::json!({"content": {"text": "x".repeat(256)}}).into();
+    let body = Body {
+        payload,
+        metadata: None,
+        text_representation: None,
+    };
+    let name = "direct.message.received".parse().expect("a name");
+    let destination = "agent:receiver".parse().expect("an address");
+    let header = Header {
+        version: FORMAT_VERSION,
+        event_id: EventId::new(),
+        digest: Digest::of(&name, &destination, &body, &[]),
+        name,
+        source: Source::Agent("sender".parse().expect("an id")),
+        destination,
+        time_ms: 0,
+        act: Act::Message { reply_to: None },
+        mentions: Vec::new(),
+        thread: None,
+        response_to: None,
+        answers: Vec::new(),
+        visibility: Visibility::Network,
+        allowed_agents: None,
+        requires_response: false,
+        thread_name: None,
+        relevant_mod: None,
+    };
+    Entry { header, body }
+}
+
+fn append(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = criterion.benchmark_group("append");
+    for durability in [Durability::Fsync, Durability::Os, Durability::Memory] {
+        for size in [1, 64, 512] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let options = Options {
+                durability,
+                ..Options::default()
+            };
+            let (store, _) = Store::open(directory.path(), options).expect("a store");
+            group.throughput(Throughput::Elements(size));
+            group.bench_function(BenchmarkId::new(durability.to_string(), size), |bencher| {
+                bencher.iter_batched(
+                    || (0..size).map(|_| entry()).collect(),
+                    |batch| runtime.block_on(store.log.append(batch)).expect("appended"),
+                    BatchSize::LargeInput,
+                );
+            });
+            runtime.block_on(store.log.close()).expect("closed");
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, append);
+criterion_main!(benches);
