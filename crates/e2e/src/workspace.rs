@@ -46,6 +46,11 @@ impl Workspace {
         &self.server
     }
 
+    /// The directory that the workspace is kept in.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.server.local_addr().port()

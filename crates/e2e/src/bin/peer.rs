@@ -25,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
             send(port, agent_id, to, count.parse()?, Path::new(ledger)).await
         }
         ["echo"] => echo().await,
+        ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
         _ => bail!(
             "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO COUNT LEDGER | receive PORT AGENT LEDGER"
@@ -41,6 +42,16 @@ async fn serve(directory: &str, durability: &str, port: &str) -> anyhow::Result<
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     terminate.recv().await;
     server.shutdown().await;
+    Ok(())
+}
+
+/// Joins, posts and leaves.
+async fn join(host: &str, port: &str, token: &str) -> anyhow::Result<()> {
+    let client = AgentClient::new("joiner");
+    client.connect_to_server(host, port.parse()?).token(token).await?;
+    let posted = client.workspace().channel("general").post("over TLS").await;
+    announce(if posted.success { "posted" } else { "refused" });
+    client.disconnect().await;
     Ok(())
 }
 

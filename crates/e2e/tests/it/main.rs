@@ -2,5 +2,6 @@
 
 mod agents;
 mod kill;
+mod secure;
 mod small_client;
 mod stopped;
