@@ -93,7 +93,11 @@ pub(crate) fn indexed(kept: &Kept) -> Indexed {
 /// view with events that no log knows.
 pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
     let mut stored = inner.log.stored();
+    let mut head = inner.head_changed.subscribe();
     loop {
+        // Both are looked at first and waited for then: with `memory` a record is here before it is stored, otherwise it
+        // is stored before it is here.
+        head.mark_unchanged();
         let through = *stored.borrow_and_update();
         let batch = inner.recent.unindexed(through, BATCH);
         let closing = inner.drained.is_cancelled();
@@ -107,7 +111,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
             }
             tokio::select! {
                 () = inner.drained.cancelled() => {}
-                changed = stored.changed() => {
+                changed = async { tokio::select! { changed = stored.changed() => changed, changed = head.changed() => changed } } => {
                     if changed.is_err() {
                         return;
                     }

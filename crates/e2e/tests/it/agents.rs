@@ -63,6 +63,9 @@ async fn every_wait_finds_an_answer_sent_from_a_handler_that_the_request_trigger
                     "direct.message.received" => {
                         helper.workspace().agent(&event.source_id).send("here").await
                     }
+                    _ if event.text() == Some("post, please") => {
+                        helper.workspace().channel("general").post("posted").await
+                    }
                     _ => {
                         helper
                             .workspace()
@@ -98,6 +101,47 @@ async fn every_wait_finds_an_answer_sent_from_a_handler_that_the_request_trigger
         assert!(asker.workspace().agent("helper").send("where?").await.success);
         let event = asker.wait_event(|event| event.source_id == "helper", SOON).await;
         assert!(event.is_some(), "found although it may have come before the wait");
+    }
+    for _ in 0..100 {
+        assert!(asker.workspace().agent("helper").send("where?").await.success);
+        let message = asker.workspace().agent("helper").wait_for_message(SOON).await;
+        assert_eq!(message.expect("a message").text(), Some("here"));
+    }
+    for _ in 0..100 {
+        assert!(general.post("post, please").await.success);
+        let post = general.wait_for_post(Some("helper"), SOON).await;
+        assert_eq!(post.expect("a post").text(), Some("posted"));
+    }
+    workspace.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn custom_events_reach_an_agent_a_channel_and_everybody_stored_or_ephemeral() -> anyhow::Result<()> {
+    let workspace = Workspace::serve().await?;
+    let alice = workspace.join("alice").await?;
+    let bob = workspace.join("bob").await?;
+    let (sender, mut received) = mpsc::channel(10);
+    bob.register_event_handler(["task.*"], move |event: Event| {
+        let sender = sender.clone();
+        async move { sender.send(event).await.expect("the test listens") }
+    })?;
+    for destination in ["agent:bob", "bob", "channel:general", "agent:broadcast"] {
+        for ephemeral in [false, true] {
+            let mut event = Event::new("task.step")
+                .to(destination)
+                .payload(json!({"ephemeral": ephemeral}));
+            event.ephemeral = ephemeral;
+            let response = alice.send_event(event).await;
+            assert!(response.success, "{destination}: {response:?}");
+            let event = within(SOON, received.recv()).await.expect("an event");
+            assert_eq!(
+                (event.source_id.as_str(), event.ephemeral),
+                ("alice", ephemeral),
+                "{destination}"
+            );
+            assert_eq!(event.sequence.is_none(), ephemeral);
+        }
     }
     workspace.stop().await;
     Ok(())
