@@ -1,8 +1,8 @@
 //! Batches appended to the log, for every durability.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION, Header};
-use openagents_protocol::{EventId, Source, Visibility};
+use openagents_protocol::Source;
+use openagents_protocol::record::{Act, Body, Header};
 use openagents_store::{Durability, Entry, EventLog, Options, Store};
 use tokio::runtime::Runtime;
 
@@ -15,25 +15,15 @@ fn entry() -> Entry {
     };
     let name = "direct.message.received".parse().expect("a name");
     let destination = "agent:receiver".parse().expect("an address");
-    let header = Header {
-        version: FORMAT_VERSION,
-        event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body, &[]),
+    let source = Source::Agent("sender".parse().expect("an id"));
+    let header = Header::new(
         name,
-        source: Source::Agent("sender".parse().expect("an id")),
+        source,
         destination,
-        time_ms: 0,
-        act: Act::Message { reply_to: None },
-        mentions: Vec::new(),
-        thread: None,
-        response_to: None,
-        answers: Vec::new(),
-        visibility: Visibility::Network,
-        allowed_agents: None,
-        requires_response: false,
-        thread_name: None,
-        relevant_mod: None,
-    };
+        0,
+        Act::Message { reply_to: None },
+        &body,
+    );
     Entry { header, body }
 }
 

@@ -280,6 +280,38 @@ impl TryFrom<String> for Digest {
     }
 }
 
+impl Header {
+    /// The header of a record with a new id and nothing else to say.
+    pub fn new(
+        name: EventName,
+        source: Source,
+        destination: Address,
+        time_ms: u64,
+        act: Act,
+        body: &Body,
+    ) -> Self {
+        Self {
+            version: FORMAT_VERSION,
+            event_id: EventId::new(),
+            digest: Digest::of(&name, &destination, body, &[]),
+            name,
+            source,
+            destination,
+            time_ms,
+            act,
+            mentions: Vec::new(),
+            thread: None,
+            response_to: None,
+            answers: Vec::new(),
+            visibility: Visibility::Network,
+            allowed_agents: None,
+            requires_response: false,
+            thread_name: None,
+            relevant_mod: None,
+        }
+    }
+}
+
 impl Record {
     /// Whether it is a message and not another event.
     pub fn is_message(&self) -> bool {

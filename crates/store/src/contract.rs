@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION};
-use openagents_protocol::{Address, EventName, Header, Sequence, Source, Visibility};
+use openagents_protocol::record::{Act, Body};
+use openagents_protocol::{Address, EventName, Header, Sequence, Source};
 
 use crate::log::{Entry, EventLog, LogFuture};
 
@@ -50,25 +50,10 @@ pub fn entry(number: u64) -> Entry {
         metadata: None,
         text_representation: None,
     };
-    let header = Header {
-        version: FORMAT_VERSION,
-        event_id: format!("event-{number}").parse().expect("a legal id"),
-        digest: Digest::of(&name, &destination, &body, &[]),
-        name,
-        source: Source::Agent("alice".parse().expect("a legal id")),
-        destination,
-        time_ms: 1_700_000_000_000 + number,
-        act: Act::Message { reply_to: None },
-        mentions: Vec::new(),
-        thread: None,
-        response_to: None,
-        answers: Vec::new(),
-        visibility: Visibility::Network,
-        allowed_agents: None,
-        requires_response: false,
-        thread_name: None,
-        relevant_mod: None,
-    };
+    let source = Source::Agent("alice".parse().expect("a legal id"));
+    let act = Act::Message { reply_to: None };
+    let mut header = Header::new(name, source, destination, 1_700_000_000_000 + number, act, &body);
+    header.event_id = format!("event-{number}").parse().expect("a legal id");
     Entry { header, body }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION, Header, Role, TokenGrant};
+use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, TokenGrant};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
-    MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source, Visibility,
+    MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
 };
 use openagents_store::Entry;
 
@@ -475,25 +475,7 @@ pub(crate) fn entry(
 ) -> Entry {
     let name: EventName = name.parse().expect("a valid name");
     let body = Body::empty();
-    let header = Header {
-        version: FORMAT_VERSION,
-        event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body, &[]),
-        name,
-        source: author.clone(),
-        destination,
-        time_ms: context.now_ms,
-        act,
-        mentions: Vec::new(),
-        thread: None,
-        answers: Vec::new(),
-        response_to: None,
-        visibility: Visibility::Network,
-        allowed_agents: None,
-        requires_response: false,
-        thread_name: None,
-        relevant_mod: None,
-    };
+    let header = Header::new(name, author.clone(), destination, context.now_ms, act, &body);
     Entry { header, body }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION, Record};
-use openagents_protocol::{Address, EventId, EventName, Header, Json, Sequence, Source, Visibility};
+use openagents_protocol::record::{Act, Body, Record};
+use openagents_protocol::{Address, EventName, Header, Json, Sequence, Source};
 use tokio::time::{Duration, Instant};
 
 use crate::commit::Commit;
@@ -117,25 +117,7 @@ pub(crate) fn notice(name: &'static str, destination: Address, payload: Json, ti
         metadata: None,
         text_representation: None,
     };
-    let header = Header {
-        version: FORMAT_VERSION,
-        event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body, &[]),
-        name,
-        source: Source::System,
-        destination,
-        time_ms,
-        act: Act::Event {},
-        mentions: Vec::new(),
-        thread: None,
-        answers: Vec::new(),
-        response_to: None,
-        visibility: Visibility::Network,
-        allowed_agents: None,
-        requires_response: false,
-        thread_name: None,
-        relevant_mod: None,
-    };
+    let header = Header::new(name, Source::System, destination, time_ms, Act::Event {}, &body);
     Commit::new(Record {
         sequence: Sequence::ZERO,
         header,

@@ -14,8 +14,8 @@ use futures_util::{SinkExt, StreamExt};
 use openagents_client::{AgentClient, Event};
 use openagents_e2e::Peer;
 use openagents_protocol::EventId;
-use openagents_protocol::record::{Act, Body, Digest, FORMAT_VERSION, Header};
-use openagents_protocol::{Source, Visibility};
+use openagents_protocol::Source;
+use openagents_protocol::record::{Act, Body, Header};
 use openagents_store::{Durability, Entry, EventLog, Options, Store};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
@@ -230,25 +230,15 @@ fn entry() -> anyhow::Result<Entry> {
         text_representation: None,
     };
     let (name, destination) = ("direct.message.received".parse()?, "agent:receiver".parse()?);
-    let header = Header {
-        version: FORMAT_VERSION,
-        event_id: EventId::new(),
-        digest: Digest::of(&name, &destination, &body, &[]),
+    let source = Source::Agent("sender".parse()?);
+    let header = Header::new(
         name,
-        source: Source::Agent("sender".parse()?),
+        source,
         destination,
-        time_ms: 0,
-        act: Act::Message { reply_to: None },
-        mentions: Vec::new(),
-        thread: None,
-        response_to: None,
-        answers: Vec::new(),
-        visibility: Visibility::Network,
-        allowed_agents: None,
-        requires_response: false,
-        thread_name: None,
-        relevant_mod: None,
-    };
+        0,
+        Act::Message { reply_to: None },
+        &body,
+    );
     Ok(Entry { header, body })
 }
 
