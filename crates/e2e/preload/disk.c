@@ -1,11 +1,13 @@
 /* Loaded into a server before everything else (LD_PRELOAD): counts the syncs that have completed, and makes the
- * log slow to write.
+ * log slow to write, or its syncs fail.
  *
  * SYNC_COUNTER names a file whose first eight bytes are the count, in the byte order of the machine.
+ * FAIL_SYNCS names a file: while it exists, every sync fails with EIO.
  * SLOW_LOG_MS says how long each write to the write-ahead log of log.db takes at least.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -36,12 +38,21 @@ static int counted(int outcome) {
     return outcome;
 }
 
+static int broken(void) {
+    const char *path = getenv("FAIL_SYNCS");
+    if (path == NULL || access(path, F_OK) != 0) return 0;
+    errno = EIO;
+    return 1;
+}
+
 int fsync(int file) {
+    if (broken()) return -1;
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     return counted(real(file));
 }
 
 int fdatasync(int file) {
+    if (broken()) return -1;
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     return counted(real(file));
 }

@@ -10,12 +10,14 @@ use tokio::process::Command;
 pub struct Disk {
     library: PathBuf,
     counter: PathBuf,
+    broken: PathBuf,
 }
 
 impl Disk {
     /// Builds the library in a directory.
     pub async fn build(directory: &Path) -> anyhow::Result<Self> {
         let (library, counter) = (directory.join("disk.so"), directory.join("syncs"));
+        let broken = directory.join("broken");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/disk.c");
         let mut compiler = Command::new("cc");
         compiler
@@ -27,7 +29,11 @@ impl Disk {
             bail!("cc could not build the library");
         }
         std::fs::write(&counter, [0; 8])?;
-        Ok(Self { library, counter })
+        Ok(Self {
+            library,
+            counter,
+            broken,
+        })
     }
 
     /// How many syncs have completed.
@@ -42,6 +48,24 @@ impl Disk {
             ("LD_PRELOAD", text(&self.library)?),
             ("SYNC_COUNTER", text(&self.counter)?),
         ])
+    }
+
+    /// The environment of a server whose syncs fail between [`Disk::fail`] and [`Disk::mend`].
+    pub fn failing(&self) -> anyhow::Result<Vec<(&str, &str)>> {
+        Ok(vec![
+            ("LD_PRELOAD", text(&self.library)?),
+            ("FAIL_SYNCS", text(&self.broken)?),
+        ])
+    }
+
+    /// From now on every sync fails.
+    pub fn fail(&self) -> anyhow::Result<()> {
+        Ok(std::fs::write(&self.broken, [])?)
+    }
+
+    /// From now on syncs work again.
+    pub fn mend(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(&self.broken)?)
     }
 
     /// The environment of a server whose log takes 20 ms for every write.

@@ -300,3 +300,47 @@ async fn a_sync_completes_between_receipt_and_acknowledgement() -> anyhow::Resul
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_failed_sync_is_never_acknowledged_and_the_workspace_opens_again() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let disk = Disk::build(directory.path()).await?;
+    let data = directory.path().join("data");
+    let arguments = ["serve", text(&data), "fsync", "0"];
+    let (server, port) = within(
+        LIMIT,
+        Peer::start_with(Path::new(PEER), &arguments, &disk.failing()?),
+    )
+    .await?;
+    let client = AgentClient::new("careful");
+    client.connect_to_server("127.0.0.1", port.parse()?).await?;
+    let general = client.workspace().channel("general");
+    assert!(general.post("before").await.success);
+    for failure in 0..3 {
+        disk.fail()?;
+        let refused = within(LIMIT, async { general.post(format!("lost {failure}")).await }).await;
+        assert!(!refused.success, "acknowledged without a sync: {refused:?}");
+        assert!(refused.error.is_some_and(|error| error.is_retryable()));
+        disk.mend()?;
+        // The same process opens its store again, and the client comes back by itself.
+        within(LIMIT, async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            while !general.post(format!("after {failure}")).await.success {
+                ticks.tick().await;
+            }
+        })
+        .await;
+    }
+    let history = general.get_messages(100).await?;
+    let texts: Vec<_> = history.iter().filter_map(|message| message.text()).collect();
+    for kept in ["before", "after 0", "after 1", "after 2"] {
+        assert_eq!(
+            texts.iter().filter(|text| **text == kept).count(),
+            1,
+            "{kept} in {texts:?}"
+        );
+    }
+    server.signal("TERM").await?;
+    assert!(within(LIMIT, server.ended()).await?.success());
+    Ok(())
+}
