@@ -103,8 +103,6 @@ pub struct Indexed {
     pub thread: Option<EventId>,
     /// Where it is listed.
     pub streams: Vec<Stream>,
-    /// Whether it is found by its id. Of several with the same id the first one is.
-    pub dedupe: bool,
 }
 
 /// What is known of an event by its id.

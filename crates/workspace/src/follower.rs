@@ -83,7 +83,6 @@ pub(crate) fn indexed(kept: &Kept) -> Indexed {
         destination: header.destination.clone(),
         thread: header.thread.clone(),
         streams: kept.streams.to_vec(),
-        dedupe: true,
     }
 }
 

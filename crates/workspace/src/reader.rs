@@ -153,6 +153,11 @@ impl Reader {
         inbox.events.is_empty() && !inbox.lagging
     }
 
+    /// How many ephemeral events this session missed because it lagged.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
     /// Takes part in live delivery again, from an empty queue.
     pub(crate) fn go_live(&self) {
         let mut inbox = self.lock();

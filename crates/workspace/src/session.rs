@@ -374,6 +374,10 @@ impl Session {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        let dropped = self.reader.dropped();
+        if 0 < dropped {
+            tracing::warn!(agent = %self.caller.agent_id, dropped, "a session lagged and missed ephemeral events");
+        }
         if !self.detached.load(Ordering::Acquire) && self.inner.live.remove(&self.reader) {
             self.inner.live.lease(
                 &self.caller.agent_id,

@@ -192,7 +192,6 @@ impl Workspace {
             commands: receiver,
             state,
             known,
-            watermark,
         };
         inner.tracker.spawn({
             let drained = inner.drained.clone();

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::commit::{Commit, streams};
 use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, referenced};
 use crate::entitlement::{is_visible, may_read};
-use crate::known::{Known, KnownIds, made_at};
+use crate::known::{Known, KnownIds};
 use crate::live::Waking;
 use crate::reader::Reader;
 use crate::recent::Kept;
@@ -65,7 +65,6 @@ pub(crate) struct Writer {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) state: State,
     pub(crate) known: KnownIds,
-    pub(crate) watermark: u64,
 }
 
 /// A decided wish that waits for the commit.
@@ -334,7 +333,6 @@ impl Writer {
                 return None;
             }
         };
-        self.watermark = self.watermark.max(made_at(&header.event_id).unwrap_or(0));
         self.known.insert(
             header.event_id.clone(),
             Known::of(&header, sequence),

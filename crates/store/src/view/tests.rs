@@ -31,7 +31,6 @@ fn event(sequence: u64, streams: Vec<Stream>) -> Indexed {
         destination: "channel:general".parse().unwrap(),
         thread: Some("root".parse().unwrap()),
         streams,
-        dedupe: true,
     }
 }
 

@@ -91,16 +91,14 @@ fn index_events(
         transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
     for event in events.iter().filter(|event| applied < event.sequence) {
         let sequence = to_integer(event.sequence);
-        if event.dedupe {
-            by_id.execute((
-                event.event_id.as_str(),
-                sequence,
-                event.source.as_str(),
-                event.digest.as_bytes().as_slice(),
-                event.destination.to_string(),
-                event.thread.as_ref().map(AsRef::<str>::as_ref),
-            ))?;
-        }
+        by_id.execute((
+            event.event_id.as_str(),
+            sequence,
+            event.source.as_str(),
+            event.digest.as_bytes().as_slice(),
+            event.destination.to_string(),
+            event.thread.as_ref().map(AsRef::<str>::as_ref),
+        ))?;
         for stream in &event.streams {
             let end = end_of(transaction, ends, stream)?;
             // A stream that is named twice has the event once.
