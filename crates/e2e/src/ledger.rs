@@ -40,6 +40,16 @@ pub enum Line {
     Handled(String, u64),
 }
 
+impl Line {
+    /// The id of the event that this line says was handled.
+    pub fn handled(&self) -> Option<&str> {
+        match self {
+            Self::Handled(id, _) => Some(id),
+            Self::Sent(_) | Self::Acked(..) => None,
+        }
+    }
+}
+
 /// Reads a ledger. A last line that was cut off is left out.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Line>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;

@@ -21,15 +21,11 @@ async fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve", directory, durability, port] => serve(directory, durability, port).await,
-        ["send", port, agent_id, to, count, ledger] => {
-            send(port, agent_id, to, count.parse()?, Path::new(ledger)).await
-        }
+        ["send", port, agent_id, to, ledger] => send(port, agent_id, to, Path::new(ledger)).await,
         ["echo"] => echo().await,
         ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
-        _ => bail!(
-            "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO COUNT LEDGER | receive PORT AGENT LEDGER"
-        ),
+        _ => bail!("serve DIRECTORY DURABILITY PORT | send PORT AGENT TO LEDGER | receive PORT AGENT LEDGER"),
     }
 }
 
@@ -77,7 +73,7 @@ async fn echo() -> anyhow::Result<()> {
 }
 
 /// Sends direct messages, many in flight, and writes down what was sent and what was acknowledged.
-async fn send(port: &str, agent_id: &str, to: &str, count: u64, path: &Path) -> anyhow::Result<()> {
+async fn send(port: &str, agent_id: &str, to: &str, path: &Path) -> anyhow::Result<()> {
     let client = AgentClient::new(agent_id);
     client.connect_to_server("127.0.0.1", port.parse()?).await?;
     announce("sending");
@@ -85,7 +81,7 @@ async fn send(port: &str, agent_id: &str, to: &str, count: u64, path: &Path) -> 
     let (in_flight, settling) = mpsc::channel(IN_FLIGHT);
     let tasks = TaskTracker::new();
     let settled = tasks.spawn(settle(Arc::clone(&ledger), settling));
-    for number in 0..count {
+    for number in 0_u64.. {
         // Room first: whatever is sent is in flight then.
         let Ok(room) = in_flight.reserve().await else {
             break;
@@ -97,11 +93,7 @@ async fn send(port: &str, agent_id: &str, to: &str, count: u64, path: &Path) -> 
         ledger.write(&format!("sent {id}"))?;
         room.send((id, client.publish(event)?));
     }
-    drop(in_flight);
-    settled.await??;
-    announce("done");
-    client.disconnect().await;
-    Ok(())
+    settled.await?
 }
 
 /// Writes down each acknowledgement as it comes.
