@@ -77,5 +77,10 @@ pub(crate) fn as_message(event: &Event) -> call::Message {
         reply_to_id: event.reply_to_id.clone(),
         response_to: event.response_to.clone(),
         thread_id: text("thread_id"),
+        thread_name: event.thread_name.clone(),
+        reply_count: 0,
+        mentions: Vec::new(),
+        reactions: Vec::new(),
+        edited_at: None,
     }
 }

@@ -5,7 +5,25 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::record::{Record, Role};
-use crate::{Address, AgentId, ChannelName, ErrorBody, Event, EventId, Json, Pattern, Sequence};
+use crate::{Address, AgentId, ChannelName, ErrorBody, Event, EventId, Json, Pattern, Receipt, Sequence};
+
+mod agents;
+mod channels;
+mod files;
+mod messages;
+mod search;
+
+pub use agents::{
+    Check, Conversation, Conversations, Explain, Explanation, FollowSystem, GetAgent, GetPermissions,
+    HeldMessage, HeldMessages, ListConversations, ListHeld, Permissions, Unblock, Unblocked, UpdateAgent,
+};
+pub use channels::{
+    ArchiveChannel, ChannelPermissions, ChannelSettings, ConfigureChannel, DeleteChannel, Grantee,
+    ListMembers, Members, SetPermissions, SetTopic,
+};
+pub use files::{DeleteFile, FileInfo, Files, GetFile, ListFiles};
+pub use messages::{DeleteMessage, EditMessage, GetMessage, React, ReactAction, Reaction};
+pub use search::{FoundMessage, FoundMessages, SearchMessages, SnippetPart};
 
 /// Parameters of a method.
 pub trait Call: Serialize + DeserializeOwned {
@@ -30,12 +48,34 @@ macro_rules! call {
 call! {
     GetWorkspace => "get_workspace" -> WorkspaceInfo;
     ListAgents => "list_agents" -> Agents;
+    GetAgent => "get_agent" -> AgentInfo;
+    UpdateAgent => "update_agent" -> AgentInfo;
+    GetPermissions => "get_permissions" -> Permissions;
+    FollowSystem => "follow_system" -> Done;
     ListMods => "list_mods" -> Mods;
     ListChannels => "list_channels" -> Channels;
     CreateChannel => "create_channel" -> ChannelInfo;
     JoinChannel => "join_channel" -> ChannelInfo;
     LeaveChannel => "leave_channel" -> ChannelInfo;
+    ListMembers => "list_members" -> Members;
+    SetTopic => "set_topic" -> Receipt;
+    ConfigureChannel => "configure_channel" -> Receipt;
+    SetPermissions => "set_permissions" -> Receipt;
+    ArchiveChannel => "archive_channel" -> Receipt;
+    DeleteChannel => "delete_channel" -> Receipt;
     ListMessages => "list_messages" -> Messages;
+    GetMessage => "get_message" -> Message;
+    EditMessage => "edit_message" -> Receipt;
+    DeleteMessage => "delete_message" -> Receipt;
+    React => "react" -> Receipt;
+    ListConversations => "list_conversations" -> Conversations;
+    SearchMessages => "search_messages" -> FoundMessages;
+    ListFiles => "list_files" -> Files;
+    GetFile => "get_file" -> FileInfo;
+    DeleteFile => "delete_file" -> Receipt;
+    Explain => "explain" -> Explanation;
+    ListHeld => "list_held" -> HeldMessages;
+    Unblock => "unblock" -> Unblocked;
     ReadEvents => "read_events" -> Events;
     Subscribe => "subscribe" -> Subscription;
     Unsubscribe => "unsubscribe" -> Done;
@@ -80,6 +120,9 @@ pub struct ListAgents {
     /// Also those that are known and away; default: only those online.
     #[serde(default)]
     pub all: bool,
+    /// Only those that have this among their capabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
 }
 
 /// A list of agents.
@@ -101,7 +144,7 @@ pub struct AgentInfo {
     /// `metadata.name`, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `online` or `offline`.
+    /// `offline`, or what it says it does, else `online`.
     pub status: String,
     /// When it was last connected, in seconds since 1970; for those online the time of joining.
     pub last_seen: f64,
@@ -159,6 +202,18 @@ pub struct ChannelInfo {
     pub name: String,
     /// What it is for.
     pub description: String,
+    /// What it is about now.
+    #[serde(default)]
+    pub topic: String,
+    /// Whether it can be read and not written.
+    #[serde(default)]
+    pub archived: bool,
+    /// Its rules.
+    #[serde(default)]
+    pub settings: ChannelSettings,
+    /// Who may do what in it.
+    #[serde(default)]
+    pub permissions: ChannelPermissions,
     /// Who made it; `system` for those of the configuration.
     pub creator_id: String,
     /// When, in seconds since 1970.
@@ -196,7 +251,8 @@ pub struct LeaveChannel {
     pub channel: String,
 }
 
-/// Reads the messages of a channel, or of the conversation with an agent. Exactly one of the two is named.
+/// Reads the messages of a channel, of the conversation with an agent, or of a thread. Exactly one of the three is
+/// named. Deleted messages are left out.
 ///
 /// Newest first, unless `after` is given, which reads forward from there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -207,6 +263,9 @@ pub struct ListMessages {
     /// The other side of the conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// First message of the thread, which is not one of its replies and not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<EventId>,
     /// At most this many, 1 to 1,000; default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -253,10 +312,19 @@ impl Page {
         }
     }
 
+    /// Of a thread.
+    pub fn of_thread(self, thread_id: EventId) -> ListMessages {
+        ListMessages {
+            thread_id: Some(thread_id),
+            ..self.of_nobody()
+        }
+    }
+
     fn of_nobody(self) -> ListMessages {
         ListMessages {
             channel: None,
             agent_id: None,
+            thread_id: None,
             limit: self.limit,
             before: self.before,
             after: self.after,
@@ -313,6 +381,21 @@ pub struct Message {
     /// First message of its thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,
+    /// Title of the thread that it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_name: Option<String>,
+    /// Number of replies in the thread that it begins.
+    #[serde(default)]
+    pub reply_count: u64,
+    /// Agents mentioned in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<String>,
+    /// The reactions to it, in the order of the first of each.
+    #[serde(default)]
+    pub reactions: Vec<Reaction>,
+    /// When its content was last replaced, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<f64>,
 }
 
 impl Message {
@@ -321,7 +404,7 @@ impl Message {
         self.content.get("text").and_then(serde_json::Value::as_str)
     }
 
-    /// The message of a record.
+    /// The message of a record, as it was written.
     #[expect(
         clippy::cast_precision_loss,
         reason = "milliseconds since 1970 fit a double for 280,000 years"
@@ -348,6 +431,11 @@ impl Message {
             reply_to_id: record.reply_to().map(text),
             response_to: header.response_to.as_ref().map(text),
             thread_id: header.thread.as_ref().map(text),
+            thread_name: header.thread_name.clone(),
+            reply_count: 0,
+            mentions: header.mentions.iter().map(ToString::to_string).collect(),
+            reactions: Vec::new(),
+            edited_at: None,
         }
     }
 }

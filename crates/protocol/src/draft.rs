@@ -22,6 +22,8 @@ pub struct Draft {
     pub digest: Digest,
     /// The event it answers.
     pub response_to: Option<EventId>,
+    /// The event whose handling made the sender send this one.
+    pub caused_by: Option<EventId>,
     /// Who may see it.
     pub visibility: Visibility,
     /// The agents that may see it where `visibility` is restricted.
@@ -90,12 +92,13 @@ impl Intent {
 }
 
 /// Keys of a message payload that the workspace sets itself.
-const SET_BY_WORKSPACE: [&str; 8] = [
+const SET_BY_WORKSPACE: [&str; 9] = [
     "channel",
     "sender_id",
     "message_id",
     "reply_to_id",
     "parent_id",
+    "thread_id",
     "text",
     "erased",
     "target_id",
@@ -155,6 +158,12 @@ impl Draft {
             .map(|id| parse("response_to", id))
             .transpose()?;
 
+        let caused_by = event
+            .caused_by
+            .as_deref()
+            .map(|id| parse("caused_by", id))
+            .transpose()?;
+
         let (name, intent, payload) = understand(name, destination, event.payload, reply_to)?;
         let body = Body {
             payload,
@@ -180,6 +189,7 @@ impl Draft {
             name,
             body,
             response_to,
+            caused_by,
             visibility: event.visibility,
             allowed_agents: event
                 .allowed_agents

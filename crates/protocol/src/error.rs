@@ -83,7 +83,11 @@ codes! {
     ChannelExists = "channel_exists", false;
     /// The agent is not a member of the channel.
     NotAMember = "not_a_member", false;
-    /// The message to reply to does not exist in this channel or conversation.
+    /// The channel is archived: it can be read and not written.
+    ChannelArchived = "channel_archived", false;
+    /// The file does not exist, or is not for the asker.
+    FileNotFound = "file_not_found", false;
+    /// The message does not exist, is deleted, or is not for the asker.
     MessageNotFound = "message_not_found", false;
     /// Events of this name are made by the workspace only.
     ReservedEventName = "reserved_event_name", false;

@@ -67,6 +67,9 @@ pub struct Event {
     /// Id of the message this one replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to_id: Option<String>,
+    /// Id of the event whose handling made the sender send this one. It tells loops from conversations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<String>,
     /// Free name of a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_name: Option<String>,
@@ -99,6 +102,7 @@ impl Event {
             requires_response: false,
             response_to: None,
             reply_to_id: None,
+            caused_by: None,
             thread_name: None,
             relevant_mod: None,
             text_representation: None,

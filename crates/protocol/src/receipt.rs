@@ -26,6 +26,9 @@ pub struct Receipt {
     /// Whether this repeats the answer to an earlier publish of the same event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
+    /// Whether the loop guard holds it: it is stored, and not delivered until somebody releases it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// One agent that an event is for.

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::{ChannelPermissions, ChannelSettings};
 use crate::json::RawObject;
 use crate::{Address, AgentId, ChannelName, EventId, EventName, Json, Pattern, Sequence, Source, Visibility};
 
@@ -66,6 +67,16 @@ pub struct Header {
     /// The extension it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevant_mod: Option<String>,
+    /// The first event of the chain of events in which each was caused by the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<EventId>,
+    /// How many events were before it in that chain.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hops: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What a record is, with the facts that state changes are made from.
@@ -78,6 +89,47 @@ pub enum Act {
         /// The message it replies to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<EventId>,
+    },
+    /// A message that the loop guard keeps from its readers.
+    Held {
+        /// The message it replies to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<EventId>,
+        /// The limit it ran into.
+        limit: String,
+    },
+    /// The author replaced the content of a message; the body has the new one.
+    MessageEdited {
+        /// The message.
+        message_id: EventId,
+    },
+    /// A message was deleted; its content is erased.
+    MessageDeleted {
+        /// The message.
+        message_id: EventId,
+    },
+    /// The source reacted to a message.
+    ReactionAdded {
+        /// The message.
+        message_id: EventId,
+        /// An emoji or a short name.
+        reaction: String,
+    },
+    /// The source took a reaction back.
+    ReactionRemoved {
+        /// The message.
+        message_id: EventId,
+        /// An emoji or a short name.
+        reaction: String,
+    },
+    /// A file was shared; its id is that of the event.
+    FileShared(SharedFile),
+    /// A file was deleted, content and all.
+    FileDeleted {
+        /// The file.
+        file_id: EventId,
+        /// Bytes that are free again.
+        size: u64,
     },
     /// Any other event of an agent.
     Event {},
@@ -114,6 +166,54 @@ pub enum Act {
         /// The channel.
         channel: ChannelName,
     },
+    /// A channel is about something else now.
+    ChannelTopicChanged {
+        /// The channel.
+        channel: ChannelName,
+        /// What it is about.
+        topic: String,
+    },
+    /// A channel has other rules; all of them.
+    ChannelConfigured {
+        /// The channel.
+        channel: ChannelName,
+        /// The rules.
+        settings: ChannelSettings,
+    },
+    /// Others may do things in a channel; all of it.
+    ChannelPermissionsChanged {
+        /// The channel.
+        channel: ChannelName,
+        /// Who may do what.
+        permissions: ChannelPermissions,
+    },
+    /// A channel was archived, or opened again.
+    ChannelArchived {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether it is archived from here on.
+        archived: bool,
+    },
+    /// A channel was deleted.
+    ChannelDeleted {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The source does something else now.
+    AgentStatusChanged {
+        /// What it does.
+        status: String,
+    },
+    /// The source says something else of itself.
+    AgentMetadataUpdated {
+        /// A JSON object.
+        metadata: Json,
+    },
+    /// The agent to which this goes is in another group.
+    AgentGroupChanged {
+        /// The group.
+        group: String,
+    },
     /// The source wants these events and, with its other subscriptions, no others.
     Subscribed {
         /// Id of the subscription.
@@ -136,6 +236,25 @@ pub enum Act {
         /// Id of the token.
         id: EventId,
     },
+}
+
+/// What is known of a file besides its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// Name as the uploader gave it; never a path.
+    pub filename: String,
+    /// Bytes.
+    pub size: u64,
+    /// Media type.
+    pub mime_type: String,
+    /// SHA-256 of the content, in lower-case hex.
+    pub checksum: String,
+    /// What the uploader says of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// What a token allows; the token itself is stored as a hash only.
@@ -308,6 +427,8 @@ impl Header {
             requires_response: false,
             thread_name: None,
             relevant_mod: None,
+            root: None,
+            hops: 0,
         }
     }
 }
@@ -321,7 +442,7 @@ impl Record {
     /// The message it replies to.
     pub fn reply_to(&self) -> Option<&EventId> {
         match &self.header.act {
-            Act::Message { reply_to } => reply_to.as_ref(),
+            Act::Message { reply_to } | Act::Held { reply_to, .. } => reply_to.as_ref(),
             _ => None,
         }
     }
@@ -336,7 +457,62 @@ impl Record {
                 .body
                 .as_ref()
                 .map_or_else(erased, |body| body.payload.clone()),
-            Act::Message { reply_to } => self.message_payload(reply_to.as_ref()),
+            Act::Message { reply_to } | Act::Held { reply_to, .. } => self.message_payload(reply_to.as_ref()),
+            Act::MessageEdited { message_id } => {
+                let content = self.content();
+                let mut fields = vec![
+                    ("message_id", Field::Text(message_id.as_str())),
+                    ("sender_id", Field::Text(header.source.as_str())),
+                    ("content", Field::Json(content.as_str())),
+                ];
+                if self.body.is_none() {
+                    fields.push(("erased", Field::Json("true")));
+                }
+                self.in_channel(fields)
+            }
+            Act::MessageDeleted { message_id } => self.in_channel(vec![
+                ("message_id", Field::Text(message_id.as_str())),
+                ("agent_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::ReactionAdded { message_id, reaction } | Act::ReactionRemoved { message_id, reaction } => {
+                self.in_channel(vec![
+                    ("message_id", Field::Text(message_id.as_str())),
+                    ("reaction", Field::Text(reaction)),
+                    ("agent_id", Field::Text(header.source.as_str())),
+                ])
+            }
+            Act::FileShared(file) => self.shared_file_payload(file),
+            Act::FileDeleted { file_id, .. } => self.in_channel(vec![
+                ("file_id", Field::Text(file_id.as_str())),
+                ("agent_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::ChannelTopicChanged { channel, topic } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("topic", Field::Text(topic)),
+                ("agent_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::ChannelConfigured { channel, settings } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("settings", Field::Json(&encoded(settings))),
+            ]),
+            Act::ChannelPermissionsChanged { channel, permissions } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("permissions", Field::Json(&encoded(permissions))),
+            ]),
+            Act::ChannelArchived { channel, archived } => object(&[
+                ("channel", Field::Text(channel.as_str())),
+                ("archived", Field::Json(if *archived { "true" } else { "false" })),
+            ]),
+            Act::ChannelDeleted { channel } => object(&[("channel", Field::Text(channel.as_str()))]),
+            Act::AgentStatusChanged { status } => object(&[
+                ("agent_id", Field::Text(header.source.as_str())),
+                ("status", Field::Text(status)),
+            ]),
+            Act::AgentMetadataUpdated { metadata } => object(&[
+                ("agent_id", Field::Text(header.source.as_str())),
+                ("metadata", Field::Json(metadata.as_str())),
+            ]),
+            Act::AgentGroupChanged { group } => object(&[("new_group", Field::Text(group))]),
             Act::AgentJoined { metadata, .. } => object(&[
                 ("agent_id", Field::Text(header.source.as_str())),
                 ("metadata", Field::Json(metadata.as_str())),
@@ -371,6 +547,34 @@ impl Record {
         content.unwrap_or_else(Json::empty_object)
     }
 
+    /// A payload, with the channel in front where it goes to one.
+    fn in_channel<'a>(&'a self, mut fields: Vec<(&'a str, Field<'a>)>) -> Json {
+        if let Address::Channel(channel) = &self.header.destination {
+            fields.insert(0, ("channel", Field::Text(channel.as_str())));
+        }
+        object(&fields)
+    }
+
+    fn shared_file_payload(&self, file: &SharedFile) -> Json {
+        let header = &self.header;
+        let size = file.size.to_string();
+        let tags = encoded(&file.tags);
+        let mut fields = vec![
+            ("file_id", Field::Text(header.event_id.as_str())),
+            ("filename", Field::Text(&file.filename)),
+            ("size", Field::Json(&size)),
+            ("uploader", Field::Text(header.source.as_str())),
+            ("mime_type", Field::Text(&file.mime_type)),
+            ("checksum", Field::Text(&file.checksum)),
+            ("description", Field::Text(&file.description)),
+            ("tags", Field::Json(&tags)),
+        ];
+        if let Address::Agent(agent) = &header.destination {
+            fields.push(("target_id", Field::Text(agent.as_str())));
+        }
+        self.in_channel(fields)
+    }
+
     fn message_payload(&self, reply_to: Option<&EventId>) -> Json {
         let header = &self.header;
         let mut fields: Vec<(&str, Field<'_>)> = Vec::with_capacity(8);
@@ -382,6 +586,9 @@ impl Record {
         if let Some(parent) = reply_to {
             fields.push(("reply_to_id", Field::Text(parent.as_str())));
             fields.push(("parent_id", Field::Text(parent.as_str())));
+        }
+        if let Some(thread) = &header.thread {
+            fields.push(("thread_id", Field::Text(thread.as_str())));
         }
         let Some(body) = &self.body else {
             fields.push(("content", Field::Json("{}")));
@@ -409,6 +616,10 @@ impl Record {
 enum Field<'a> {
     Text(&'a str),
     Json(&'a str),
+}
+
+fn encoded<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data always serialises")
 }
 
 fn erased() -> Json {
@@ -447,23 +658,15 @@ mod tests {
         Record {
             sequence: Sequence::new(7),
             header: Header {
-                version: FORMAT_VERSION,
                 event_id: "m2".parse().unwrap(),
-                digest: Digest::of(&name, &destination, &body, &[]),
-                name,
-                source: Source::Agent("alice".parse().unwrap()),
-                destination,
-                time_ms: 1_700_000_000_000,
-                act,
-                mentions: vec![],
-                thread: None,
-                response_to: None,
-                answers: vec![],
-                visibility: Visibility::Network,
-                allowed_agents: None,
-                requires_response: false,
-                thread_name: None,
-                relevant_mod: None,
+                ..Header::new(
+                    name,
+                    Source::Agent("alice".parse().unwrap()),
+                    destination,
+                    1_700_000_000_000,
+                    act,
+                    &body,
+                )
             },
             body: Some(body),
         }
@@ -513,5 +716,73 @@ mod tests {
         let text = serde_json::to_string(&header).unwrap();
         assert_eq!(serde_json::from_str::<Header>(&text).unwrap(), header);
         insta::assert_snapshot!(text, @r#"{"version":1,"event_id":"m2","name":"channel.message.posted","source":"alice","destination":"agent:broadcast","time_ms":1700000000000,"act":{"agent_joined":{"metadata":{"name":"A","n":1.50},"generated":false}},"digest":"3ef145c2246afca72adb2c5a6a0b2c70","visibility":"network"}"#);
+    }
+
+    #[test]
+    fn events_about_messages_files_channels_and_agents_have_the_documented_keys() {
+        let keys = |destination: &str, act: Act| {
+            let payload = record(destination, act, r#"{"content":{"text":"new"}}"#).payload();
+            let entries = RawObject::parse(payload.as_str()).unwrap();
+            entries
+                .0
+                .iter()
+                .map(|(key, _)| key.as_str().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let message_id: EventId = "m1".parse().unwrap();
+        let channel: ChannelName = "general".parse().unwrap();
+        let reaction = "thumbsup".to_owned();
+        let edited = Act::MessageEdited {
+            message_id: message_id.clone(),
+        };
+        assert_eq!(
+            keys("channel:general", edited),
+            "channel message_id sender_id content"
+        );
+        let deleted = Act::MessageDeleted {
+            message_id: message_id.clone(),
+        };
+        assert_eq!(keys("channel:general", deleted), "channel message_id agent_id");
+        let added = Act::ReactionAdded { message_id, reaction };
+        assert_eq!(
+            keys("channel:general", added.clone()),
+            "channel message_id reaction agent_id"
+        );
+        assert_eq!(keys("agent:bob", added), "message_id reaction agent_id");
+        let file = SharedFile {
+            filename: "a.csv".to_owned(),
+            size: 3,
+            mime_type: "text/csv".to_owned(),
+            checksum: "00".to_owned(),
+            description: String::new(),
+            tags: vec![],
+        };
+        let file_keys = "file_id filename size uploader mime_type checksum description tags";
+        assert_eq!(
+            keys("channel:general", Act::FileShared(file.clone())),
+            format!("channel {file_keys}")
+        );
+        assert_eq!(
+            keys("agent:bob", Act::FileShared(file)),
+            format!("{file_keys} target_id")
+        );
+        let topic = Act::ChannelTopicChanged {
+            channel: channel.clone(),
+            topic: "plans".to_owned(),
+        };
+        assert_eq!(keys("channel:general", topic), "channel topic agent_id");
+        assert_eq!(
+            keys("agent:broadcast", Act::ChannelDeleted { channel }),
+            "channel"
+        );
+        let status = Act::AgentStatusChanged {
+            status: "busy".to_owned(),
+        };
+        assert_eq!(keys("agent:broadcast", status), "agent_id status");
+        let group = Act::AgentGroupChanged {
+            group: "users".to_owned(),
+        };
+        assert_eq!(keys("agent:bob", group), "new_group");
     }
 }

@@ -65,6 +65,8 @@ pub struct Loaded {
     pub subscriptions: Vec<SubscriptionRow>,
     /// The tokens.
     pub tokens: Vec<TokenRow>,
+    /// How many bytes all files have.
+    pub file_bytes: u64,
     /// How far agents have read.
     pub cursors: Vec<(AgentId, Sequence)>,
     /// How many events channels have, and the last of them.

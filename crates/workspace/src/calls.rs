@@ -18,7 +18,7 @@ use tokio::time::Duration;
 use crate::decide::{Wish, no_channel};
 use crate::entitlement::{is_visible, may_read_history};
 use crate::session::{Page, Reach};
-use crate::state::{Agent, Channel, Presence, State};
+use crate::state::{Agent, Channel, ONLINE, Presence, State};
 use crate::token;
 use crate::workspace::{Caller, Workspace};
 
@@ -99,8 +99,14 @@ impl Workspace {
             .state
             .agents
             .iter()
-            .filter(|(_, agent)| params.all || agent.presence == Presence::Online);
-        let mut agents: Vec<AgentInfo> = wanted.map(|(id, agent)| agent_info(id, agent)).collect();
+            .filter(|(_, agent)| params.all || agent.presence == Presence::Online)
+            .map(|(id, agent)| agent_info(id, agent));
+        let mut agents: Vec<AgentInfo> = wanted
+            .filter(|agent| {
+                let capability = params.capability.as_ref();
+                capability.is_none_or(|capability| agent.capabilities.contains(capability))
+            })
+            .collect();
         agents.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Agents { agents }
     }
@@ -524,6 +530,10 @@ impl Workspace {
         ChannelInfo {
             name: name.to_string(),
             description: channel.description.clone(),
+            topic: channel.topic.clone(),
+            archived: channel.archived,
+            settings: channel.settings.clone(),
+            permissions: channel.permissions.clone(),
             creator_id: channel.creator.to_string(),
             created_at: seconds(channel.created_ms),
             joined: state.in_channel(&caller.agent_id, channel),
@@ -542,7 +552,7 @@ fn agent_info(id: &AgentId, agent: &Agent) -> AgentInfo {
         agent_id: id.to_string(),
         name: metadata.get("name").and_then(text),
         status: match agent.presence {
-            Presence::Online => "online".to_owned(),
+            Presence::Online => agent.status.clone().unwrap_or_else(|| ONLINE.to_owned()),
             Presence::Offline => "offline".to_owned(),
         },
         last_seen: seconds(match agent.presence {

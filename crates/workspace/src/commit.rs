@@ -4,9 +4,11 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use openagents_protocol::frame::{Mentioned, encode_event};
-use openagents_protocol::record::Record;
+use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{Address, AgentId, Header, Sequence, Source};
 use openagents_store::view::Stream;
+
+use crate::entitlement::is_delivered;
 
 /// A record that is committed, or ephemeral, with its wire form: built at most once per form and shared by all
 /// readers.
@@ -48,16 +50,20 @@ impl Commit {
     }
 }
 
-/// The streams through which a record is found again. Presence is in none: it is told live or not at all.
+/// The streams through which a record is found again. Presence, in the workspace and in
+/// channels, is in none: it is told live or not at all.
 pub(crate) fn streams(header: &Header) -> Vec<Stream> {
-    use openagents_protocol::record::Act;
-
-    let listed = matches!(
-        header.act,
-        Act::Message { .. } | Act::Event {} | Act::ChannelCreated { .. }
-    );
-    if !listed {
-        return Vec::new();
+    match &header.act {
+        Act::AgentRegistered {}
+        | Act::AgentJoined { .. }
+        | Act::AgentLeft { .. }
+        | Act::AgentStatusChanged { .. }
+        | Act::AgentMetadataUpdated { .. }
+        | Act::ChannelJoined { .. }
+        | Act::ChannelLeft { .. } => return Vec::new(),
+        Act::Held { .. } => return vec![Stream::Held],
+        act if !is_delivered(act) => return Vec::new(),
+        _ => {}
     }
     let mut streams = Vec::with_capacity(2);
     match &header.destination {
@@ -72,6 +78,11 @@ pub(crate) fn streams(header: &Header) -> Vec<Stream> {
         Address::System | Address::Mod(_) => {}
     }
     streams.extend(header.mentions.iter().cloned().map(Stream::Mentions));
+    match &header.act {
+        Act::Message { .. } => streams.extend(header.thread.clone().map(Stream::Thread)),
+        Act::FileShared(_) => streams.push(Stream::Files),
+        _ => {}
+    }
     streams
 }
 

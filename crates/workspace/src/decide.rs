@@ -295,6 +295,8 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         requires_response: draft.requires_response,
         thread_name: draft.thread_name,
         relevant_mod: draft.relevant_mod,
+        root: None,
+        hops: 0,
     };
     if let Address::Agent(addressee) = &header.destination
         && !is_visible(addressee, &header)

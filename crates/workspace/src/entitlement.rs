@@ -71,13 +71,28 @@ pub(crate) fn is_selected(agent: &Agent, agent_id: &AgentId, header: &Header) ->
 pub(crate) fn is_delivered(act: &Act) -> bool {
     match act {
         Act::Message { .. }
+        | Act::MessageEdited { .. }
+        | Act::MessageDeleted { .. }
+        | Act::ReactionAdded { .. }
+        | Act::ReactionRemoved { .. }
+        | Act::FileShared(_)
+        | Act::FileDeleted { .. }
         | Act::Event {}
         | Act::AgentJoined { .. }
         | Act::AgentLeft { .. }
+        | Act::AgentStatusChanged { .. }
+        | Act::AgentMetadataUpdated { .. }
+        | Act::AgentGroupChanged { .. }
         | Act::ChannelCreated { .. }
+        | Act::ChannelTopicChanged { .. }
+        | Act::ChannelConfigured { .. }
+        | Act::ChannelPermissionsChanged { .. }
+        | Act::ChannelArchived { .. }
+        | Act::ChannelDeleted { .. }
         | Act::ChannelJoined { .. }
         | Act::ChannelLeft { .. } => true,
-        // Registrations, subscriptions and tokens concern nobody else; later kinds are not known here.
+        // Registrations, subscriptions and tokens concern nobody else, and what is held is for nobody yet; later kinds
+        // are not known here.
         _ => false,
     }
 }

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::{Act, TokenGrant};
-use openagents_protocol::{AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
+use openagents_protocol::{Address, AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
 use openagents_store::view::{
     AgentRow, ChannelRow, Loaded, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow,
 };
@@ -22,6 +23,9 @@ pub enum DefaultMembership {
     Nobody,
 }
 
+/// The status of an agent that is connected and said nothing else.
+pub(crate) const ONLINE: &str = "online";
+
 /// What the log says is true now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
@@ -32,6 +36,8 @@ pub(crate) struct State {
     pub(crate) tokens: HashMap<String, Arc<TokenRow>>,
     /// Agents that are online.
     pub(crate) online: usize,
+    /// Bytes that all files have.
+    pub(crate) file_bytes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +48,10 @@ pub(crate) struct Agent {
     pub(crate) presence: Presence,
     pub(crate) joined_ms: u64,
     pub(crate) last_seen_ms: u64,
+    /// What it does, where it said so.
+    pub(crate) status: Option<String>,
+    /// The group it is in; none: the default group.
+    pub(crate) group: Option<String>,
     pub(crate) subscriptions: Vec<Subscription>,
 }
 
@@ -63,6 +73,12 @@ pub(crate) struct Channel {
     pub(crate) description: String,
     pub(crate) creator: Source,
     pub(crate) created_ms: u64,
+    /// What was sent to a channel of this name before belongs to one that was deleted.
+    pub(crate) created_at: Sequence,
+    pub(crate) topic: String,
+    pub(crate) settings: ChannelSettings,
+    pub(crate) permissions: ChannelPermissions,
+    pub(crate) archived: bool,
     /// Those that joined or left by themselves; everybody else follows the default.
     pub(crate) spans: HashMap<AgentId, Arc<Vec<Span>>>,
 }
@@ -79,6 +95,7 @@ impl State {
     pub(crate) fn load(loaded: &Loaded, default_membership: DefaultMembership) -> Self {
         let mut state = Self {
             default_membership,
+            file_bytes: loaded.file_bytes,
             ..Self::default()
         };
         for row in &loaded.agents {
@@ -95,6 +112,8 @@ impl State {
                 presence,
                 joined_ms: row.joined_ms,
                 last_seen_ms: row.last_seen_ms,
+                status: row.status.clone(),
+                group: row.group.clone(),
                 subscriptions: Vec::new(),
             };
             state.agents.insert(row.agent_id.clone(), Arc::new(agent));
@@ -104,6 +123,11 @@ impl State {
                 description: row.description.clone(),
                 creator: row.creator.clone(),
                 created_ms: row.created_ms,
+                created_at: row.created_at,
+                topic: row.topic.clone(),
+                settings: row.settings.clone(),
+                permissions: row.permissions.clone(),
+                archived: row.archived,
                 spans: HashMap::new(),
             };
             state.channels.insert(row.channel.clone(), Arc::new(channel));
@@ -148,7 +172,7 @@ impl State {
 
     /// Whether an agent was a member of a channel when this sequence was committed.
     pub(crate) fn was_member(&self, agent_id: &AgentId, name: &ChannelName, at: Sequence) -> bool {
-        let Some(channel) = self.channels.get(name) else {
+        let Some(channel) = self.channels.get(name).filter(|channel| channel.created_at <= at) else {
             return false;
         };
         match channel.spans.get(agent_id) {
@@ -190,7 +214,42 @@ impl State {
     /// [`Void`] where the record's precondition does not hold; nothing is changed then.
     pub(crate) fn apply(&mut self, header: &Header, at: Sequence) -> Result<Vec<StateChange>, Void> {
         match (&header.act, header.source.agent()) {
-            (Act::Message { .. } | Act::Event {}, _) => Ok(Vec::new()),
+            (
+                Act::Message { .. }
+                | Act::Held { .. }
+                | Act::MessageEdited { .. }
+                | Act::MessageDeleted { .. }
+                | Act::ReactionAdded { .. }
+                | Act::ReactionRemoved { .. }
+                | Act::Event {},
+                _,
+            ) => Ok(Vec::new()),
+            (Act::FileShared(file), _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(file.size))),
+            (Act::FileDeleted { size, .. }, _) => {
+                Ok(self.set_file_bytes(self.file_bytes.saturating_sub(*size)))
+            }
+            (Act::ChannelTopicChanged { channel, topic }, _) => {
+                self.change_channel(channel, |channel| channel.topic.clone_from(topic))
+            }
+            (Act::ChannelConfigured { channel, settings }, _) => {
+                self.change_channel(channel, |channel| channel.settings.clone_from(settings))
+            }
+            (Act::ChannelPermissionsChanged { channel, permissions }, _) => {
+                self.change_channel(channel, |channel| channel.permissions.clone_from(permissions))
+            }
+            (Act::ChannelArchived { channel, archived }, _) => {
+                self.change_channel(channel, |channel| channel.archived = *archived)
+            }
+            (Act::ChannelDeleted { channel }, _) => {
+                self.channels
+                    .remove(channel)
+                    .ok_or(Void("the channel does not exist"))?;
+                Ok(vec![StateChange::RemoveChannel(channel.clone())])
+            }
+            (Act::AgentGroupChanged { group }, _) => match &header.destination {
+                Address::Agent(agent) => self.change_agent(agent, |agent| agent.group = Some(group.clone())),
+                _ => Err(Void("an agent is in a group")),
+            },
             (Act::TokenCreated(grant), _) => Ok(self.put_token(grant, header.time_ms)),
             (Act::TokenRevoked { id }, _) => self.revoke_token(id),
             (Act::ChannelCreated { channel, description }, _) => {
@@ -247,6 +306,13 @@ impl State {
                 };
                 Ok(vec![self.put_agent(agent_id, agent)])
             }
+            Act::AgentStatusChanged { status } => {
+                let status = (status != ONLINE).then(|| status.clone());
+                self.change_agent(agent_id, |agent| agent.status = status)
+            }
+            Act::AgentMetadataUpdated { metadata } => {
+                self.change_agent(agent_id, |agent| agent.metadata = metadata.clone())
+            }
             Act::ChannelJoined { channel } => self.set_membership(channel, agent_id, at, Membership::Inside),
             Act::ChannelLeft { channel } => self.set_membership(channel, agent_id, at, Membership::Outside),
             Act::Subscribed {
@@ -301,17 +367,15 @@ impl State {
             description: description.to_owned(),
             creator: header.source.clone(),
             created_ms: header.time_ms,
+            created_at: at,
+            topic: String::new(),
+            settings: ChannelSettings::default(),
+            permissions: ChannelPermissions::default(),
+            archived: false,
             spans: HashMap::new(),
         };
-        let row = ChannelRow {
-            channel: name.clone(),
-            description: channel.description.clone(),
-            creator: channel.creator.clone(),
-            created_ms: channel.created_ms,
-            created_at: at,
-        };
+        let mut changes = vec![StateChange::PutChannel(channel_row(name, &channel))];
         self.channels.insert(name.clone(), Arc::new(channel));
-        let mut changes = vec![StateChange::PutChannel(row)];
         if let Some(creator) = header.source.agent()
             && self.default_membership == DefaultMembership::Nobody
         {
@@ -369,6 +433,39 @@ impl State {
         Ok(vec![StateChange::PutMembership(row)])
     }
 
+    fn change_channel(
+        &mut self,
+        name: &ChannelName,
+        change: impl FnOnce(&mut Channel),
+    ) -> Result<Vec<StateChange>, Void> {
+        let channel = self
+            .channels
+            .get_mut(name)
+            .ok_or(Void("the channel does not exist"))?;
+        let channel = Arc::make_mut(channel);
+        change(channel);
+        Ok(vec![StateChange::PutChannel(channel_row(name, channel))])
+    }
+
+    fn change_agent(
+        &mut self,
+        agent_id: &AgentId,
+        change: impl FnOnce(&mut Agent),
+    ) -> Result<Vec<StateChange>, Void> {
+        let mut agent = self
+            .agents
+            .get(agent_id)
+            .map(|agent| Agent::clone(agent))
+            .ok_or(Void("the agent is unknown"))?;
+        change(&mut agent);
+        Ok(vec![self.put_agent(agent_id, agent)])
+    }
+
+    fn set_file_bytes(&mut self, bytes: u64) -> Vec<StateChange> {
+        self.file_bytes = bytes;
+        vec![StateChange::PutFileBytes(bytes)]
+    }
+
     fn put_agent(&mut self, agent_id: &AgentId, agent: Agent) -> StateChange {
         let row = AgentRow {
             agent_id: agent_id.clone(),
@@ -378,6 +475,8 @@ impl State {
             online: agent.presence == Presence::Online,
             joined_ms: agent.joined_ms,
             last_seen_ms: agent.last_seen_ms,
+            status: agent.status.clone(),
+            group: agent.group.clone(),
         };
         let is_online = usize::from(agent.presence == Presence::Online);
         let before = self.agents.insert(agent_id.clone(), Arc::new(agent));
@@ -432,6 +531,22 @@ fn new_agent(metadata: Json, generated: bool, presence: Presence, time_ms: u64, 
         presence,
         joined_ms: time_ms,
         last_seen_ms: time_ms,
+        status: None,
+        group: None,
         subscriptions: Vec::new(),
+    }
+}
+
+fn channel_row(name: &ChannelName, channel: &Channel) -> ChannelRow {
+    ChannelRow {
+        channel: name.clone(),
+        description: channel.description.clone(),
+        creator: channel.creator.clone(),
+        created_ms: channel.created_ms,
+        created_at: channel.created_at,
+        topic: channel.topic.clone(),
+        settings: channel.settings.clone(),
+        permissions: channel.permissions.clone(),
+        archived: channel.archived,
     }
 }

@@ -358,14 +358,17 @@ impl Inner {
         );
     }
 
-    pub(crate) fn count_channel_event(&self, channel: &ChannelName, act: &Act) {
-        if matches!(act, Act::Message { .. } | Act::Event {}) {
-            let mut counts = self.channel_events.lock().expect("poisoned");
-            match counts.get_mut(channel) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(channel.clone(), 1)),
-            }
+    pub(crate) fn count_channel_event(&self, channel: &ChannelName) {
+        let mut counts = self.channel_events.lock().expect("poisoned");
+        match counts.get_mut(channel) {
+            Some(count) => *count += 1,
+            None => drop(counts.insert(channel.clone(), 1)),
         }
+    }
+
+    /// A channel was deleted: one of the same name would begin anew.
+    pub(crate) fn forget_channel_events(&self, channel: &ChannelName) {
+        self.channel_events.lock().expect("poisoned").remove(channel);
     }
 
     pub(crate) fn channel_events(&self, channel: &ChannelName) -> u64 {
@@ -451,6 +454,9 @@ fn catch_up(
         let streams = streams(&record.header);
         if let (Address::Channel(channel), false) = (&record.header.destination, streams.is_empty()) {
             *channel_events.entry(channel.clone()).or_default() += 1;
+        }
+        if let Act::ChannelDeleted { channel } = &record.header.act {
+            channel_events.remove(channel);
         }
         update.changes.extend(changes);
         update.events.push(indexed(&Kept::new(

@@ -338,10 +338,13 @@ impl Writer {
             Known::of(&header, sequence),
             self.inner.view.applied(),
         );
-        if let Address::Channel(channel) = &header.destination {
-            self.inner.count_channel_event(channel, &header.act);
-        }
         let streams = streams(&header);
+        if let (Address::Channel(channel), false) = (&header.destination, streams.is_empty()) {
+            self.inner.count_channel_event(channel);
+        }
+        if let Act::ChannelDeleted { channel } = &header.act {
+            self.inner.forget_channel_events(channel);
+        }
         let commit = Arc::new(Commit::new(Record {
             sequence,
             header,
@@ -486,5 +489,6 @@ fn plain_receipt(event_id: EventId, sequence: Option<Sequence>) -> Receipt {
         recipients: Vec::new(),
         counts: None,
         duplicate: false,
+        held: false,
     }
 }

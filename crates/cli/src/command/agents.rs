@@ -20,7 +20,12 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
     let client = arguments.connection.watch().await?;
-    let answer = client.call(ListAgents { all: arguments.all }).await?;
+    let answer = client
+        .call(ListAgents {
+            all: arguments.all,
+            capability: None,
+        })
+        .await?;
     client.disconnect().await;
     match output {
         Output::Json => output::json(&answer)?,

@@ -50,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     } = arguments;
     let client = connection.watch().await?;
     let query = ListMessages {
+        thread_id: None,
         channel,
         agent_id: agent_with,
         limit: Some(limit),

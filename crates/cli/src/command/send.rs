@@ -69,7 +69,13 @@ async fn join_to_ask(connection: &Connection) -> anyhow::Result<AgentClient> {
         return connection.join().await;
     };
     let client = connection.watch().await?;
-    let known = client.call(ListAgents { all: true }).await?.agents;
+    let known = client
+        .call(ListAgents {
+            all: true,
+            capability: None,
+        })
+        .await?
+        .agents;
     if known.iter().any(|known| known.id == client.agent_id()) {
         return Ok(client);
     }

@@ -179,6 +179,7 @@ impl Line {
             recipients,
             counts: None,
             duplicate: false,
+            held: false,
         };
         self.answer(publish.id, Ok(receipt).into()).await;
     }

@@ -8,7 +8,7 @@ use openagents_protocol::{AgentId, ChannelName, Sequence};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
-use super::{Loaded, index, state, stream};
+use super::{ChannelRow, Loaded, Stream, index, state};
 use crate::Error;
 use crate::database::{self, Kind, to_integer, to_sequence};
 
@@ -204,10 +204,10 @@ fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         applied: to_sequence(number(connection, "applied")?),
         id_watermark: number(connection, "id_watermark")?.cast_unsigned(),
         cursors: cursors(connection, Sequence::MAX)?,
-        channel_lengths: channel_lengths(connection)?,
         ..Loaded::default()
     };
     state::load(connection, &mut loaded)?;
+    loaded.channel_lengths = channel_lengths(connection, &loaded.channels)?;
     Ok(loaded)
 }
 
@@ -242,17 +242,20 @@ fn cursors(connection: &Connection, head: Sequence) -> rusqlite::Result<Vec<(Age
         .collect()
 }
 
-fn channel_lengths(connection: &Connection) -> rusqlite::Result<Vec<(ChannelName, u64, Sequence)>> {
-    let [first, end] = stream::CHANNELS;
-    let mut statement = connection
-        .prepare("SELECT id, substr(name, length(?1) + 1) FROM streams WHERE ?1 <= name AND name < ?2")?;
-    let channels: Vec<(i64, ChannelName)> = statement
-        .query_map([first, end], |row| Ok((row.get(0)?, database::name(row, 1)?)))?
-        .collect::<Result<_, _>>()?;
+/// How many events channels have since they were made: those of a deleted one of the same name do not count.
+fn channel_lengths(
+    connection: &Connection,
+    channels: &[ChannelRow],
+) -> rusqlite::Result<Vec<(ChannelName, u64, Sequence)>> {
     let mut lengths = Vec::with_capacity(channels.len());
-    for (id, channel) in channels {
-        if let Some((sequence, position)) = index::last_entry(connection, id, i64::MAX)? {
-            lengths.push((channel, position.cast_unsigned(), to_sequence(sequence)));
+    for row in channels {
+        let stream = Stream::Channel(row.channel.clone());
+        if let Some(id) = index::stream_id(connection, &stream)?
+            && let Some((sequence, position)) = index::last_entry(connection, id, i64::MAX)?
+        {
+            let before = index::last_entry(connection, id, to_integer(row.created_at))?;
+            let length = position - before.map_or(0, |(_, position)| position);
+            lengths.push((row.channel.clone(), length.cast_unsigned(), to_sequence(sequence)));
         }
     }
     Ok(lengths)

@@ -1,5 +1,6 @@
 //! The state of a workspace as rows, loaded whole when it starts.
 
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::TokenGrant;
 use openagents_protocol::{AgentId, ChannelName, EventId, Json, Pattern, Sequence, Source};
 use rusqlite::{Connection, Row};
@@ -25,6 +26,12 @@ pub struct AgentRow {
     pub joined_ms: u64,
     /// When it was last seen, in milliseconds since 1970.
     pub last_seen_ms: u64,
+    /// What it does, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The group it is in; none: the default group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// A channel.
@@ -40,6 +47,18 @@ pub struct ChannelRow {
     pub created_ms: u64,
     /// Where the log has that.
     pub created_at: Sequence,
+    /// What it is about now.
+    #[serde(default)]
+    pub topic: String,
+    /// Its rules.
+    #[serde(default)]
+    pub settings: ChannelSettings,
+    /// Who may do what in it.
+    #[serde(default)]
+    pub permissions: ChannelPermissions,
+    /// Whether it can be read and not written.
+    #[serde(default)]
+    pub archived: bool,
 }
 
 /// When an agent was a member of a channel, where that differs from the rule of the channel.
@@ -98,7 +117,7 @@ pub enum StateChange {
     RemoveAgent(AgentId),
     /// Adds or replaces a channel.
     PutChannel(ChannelRow),
-    /// Forgets a channel.
+    /// Forgets a channel and its memberships.
     RemoveChannel(ChannelName),
     /// Adds or replaces a membership.
     PutMembership(MembershipRow),
@@ -110,6 +129,8 @@ pub enum StateChange {
     PutToken(TokenRow),
     /// Forgets a token.
     RemoveToken(EventId),
+    /// Sets how many bytes all files have.
+    PutFileBytes(u64),
 }
 
 const AGENT: &str = "agent";
@@ -117,6 +138,7 @@ const CHANNEL: &str = "channel";
 const MEMBERSHIP: &str = "membership";
 const SUBSCRIPTION: &str = "subscription";
 const TOKEN: &str = "token";
+const FILES: &str = "files";
 
 impl StateChange {
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -124,7 +146,14 @@ impl StateChange {
             Self::PutAgent(row) => put(connection, AGENT, row.agent_id.as_str(), row),
             Self::RemoveAgent(agent_id) => remove(connection, AGENT, agent_id.as_str()),
             Self::PutChannel(row) => put(connection, CHANNEL, row.channel.as_str(), row),
-            Self::RemoveChannel(channel) => remove(connection, CHANNEL, channel.as_str()),
+            Self::RemoveChannel(channel) => {
+                connection
+                    .prepare_cached(
+                        "DELETE FROM state WHERE kind = ?1 AND json_extract(value, '$.channel') = ?2",
+                    )?
+                    .execute((MEMBERSHIP, channel.as_str()))?;
+                remove(connection, CHANNEL, channel.as_str())
+            }
             Self::PutMembership(row) => {
                 // The length keeps apart what a separator alone would not.
                 let channel = row.channel.as_str();
@@ -139,6 +168,7 @@ impl StateChange {
             Self::RemoveSubscription(id) => remove(connection, SUBSCRIPTION, id.as_str()),
             Self::PutToken(row) => put(connection, TOKEN, row.grant.id.as_str(), row),
             Self::RemoveToken(id) => remove(connection, TOKEN, id.as_str()),
+            Self::PutFileBytes(bytes) => put(connection, FILES, "bytes", bytes),
         }
     }
 }
@@ -170,6 +200,7 @@ pub(super) fn load(connection: &Connection, loaded: &mut Loaded) -> rusqlite::Re
             MEMBERSHIP => loaded.memberships.push(decode(row)?),
             SUBSCRIPTION => loaded.subscriptions.push(decode(row)?),
             TOKEN => loaded.tokens.push(decode(row)?),
+            FILES => loaded.file_bytes = decode(row)?,
             kind => {
                 return Err(database::unreadable(
                     0,

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use openagents_protocol::{AgentId, ChannelName};
+use openagents_protocol::{AgentId, ChannelName, EventId};
 
 /// A selection of the log that can be read and counted without looking at the rest of it.
 #[derive(Clone, Debug)]
@@ -17,10 +17,13 @@ pub enum Stream {
     Conversation(AgentId, AgentId),
     /// What was sent to everyone.
     Everyone,
+    /// The replies in the thread that a message begins.
+    Thread(EventId),
+    /// The files that were shared, wherever.
+    Files,
+    /// The messages that the loop guard held.
+    Held,
 }
-
-/// What the stored names of channels begin with, and the end of that range.
-pub(super) const CHANNELS: [&str; 2] = ["channel:", "channel;"];
 
 impl Stream {
     /// The name in the database, different for different streams.
@@ -45,6 +48,9 @@ impl Stream {
                 (3, "conversation", first.as_str(), second.as_str())
             }
             Self::Everyone => (4, "everyone", "", ""),
+            Self::Thread(root) => (5, "thread", root.as_str(), ""),
+            Self::Files => (6, "files", "", ""),
+            Self::Held => (7, "held", "", ""),
         }
     }
 }

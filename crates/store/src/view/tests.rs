@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use openagents_protocol::Json;
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::{Role, TokenGrant};
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -61,6 +62,8 @@ fn agent_row(id: &str) -> AgentRow {
         online: true,
         joined_ms: 1,
         last_seen_ms: 2,
+        status: None,
+        group: None,
     }
 }
 
@@ -75,6 +78,10 @@ async fn what_was_committed_is_loaded_again() {
         creator: Source::Agent(agent("alice")),
         created_ms: 3,
         created_at: Sequence::new(1),
+        topic: "plans".to_owned(),
+        settings: ChannelSettings::default(),
+        permissions: ChannelPermissions::default(),
+        archived: true,
     };
     let spans = vec![Span {
         from: Sequence::new(1),
@@ -128,6 +135,7 @@ async fn what_was_committed_is_loaded_again() {
 
     let (view, loaded) = open(&directory, 3);
     let expected = Loaded {
+        file_bytes: 0,
         applied: Sequence::new(3),
         id_watermark: u64::MAX,
         agents: vec![agent_row("alice")],

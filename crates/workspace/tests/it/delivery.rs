@@ -121,7 +121,12 @@ async fn a_rebuilt_or_lost_or_damaged_view_gives_the_same_answers() {
             .unread
             .unwrap();
         (
-            room.workspace.list_agents(&ListAgents { all: true }).agents,
+            room.workspace
+                .list_agents(&ListAgents {
+                    all: true,
+                    capability: None,
+                })
+                .agents,
             room.workspace.list_channels(&caller("bob")).channels,
             room.workspace
                 .list_messages(&alice, history)

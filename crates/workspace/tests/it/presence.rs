@@ -63,7 +63,13 @@ async fn an_id_that_was_made_ends_with_its_lease() {
     let mut watcher = room.attach("watcher").await;
     drop(guest);
     assert_eq!(watcher.read_within(LATER).await.unwrap().event_name, "agent.left");
-    let known = room.workspace.list_agents(&ListAgents { all: true }).agents;
+    let known = room
+        .workspace
+        .list_agents(&ListAgents {
+            all: true,
+            capability: None,
+        })
+        .agents;
     assert_eq!(
         known.iter().map(|agent| agent.id.as_str()).collect::<Vec<_>>(),
         ["watcher"]
