@@ -15,10 +15,12 @@ use crate::database::{self, Execution, Pool, to_sequence};
 
 mod file;
 mod index;
+mod notes;
 mod state;
 mod stream;
 mod writer;
 
+pub use notes::{Annotations, Note, Reacted, ReactionKey};
 pub use state::{AgentRow, ChannelRow, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow};
 pub use stream::Stream;
 
@@ -103,8 +105,41 @@ pub struct Indexed {
     pub destination: Address,
     /// Root of the thread it belongs to.
     pub thread: Option<EventId>,
+    /// What it is.
+    pub kind: EventKind,
     /// Where it is listed.
     pub streams: Vec<Stream>,
+    /// What it says of an earlier event.
+    pub note: Option<Note>,
+}
+
+/// What an event is, for those that refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Neither a message nor a file.
+    Other,
+    /// A message in a channel or to an agent.
+    Message,
+    /// A file that was shared.
+    File,
+}
+
+impl EventKind {
+    fn stored(self) -> i64 {
+        match self {
+            Self::Other => 0,
+            Self::Message => 1,
+            Self::File => 2,
+        }
+    }
+
+    fn from_stored(stored: i64) -> Self {
+        match stored {
+            1 => Self::Message,
+            2 => Self::File,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What is known of an event by its id.
@@ -122,6 +157,10 @@ pub struct Found {
     pub destination: Address,
     /// Root of the thread it belongs to.
     pub thread: Option<EventId>,
+    /// What it is.
+    pub kind: EventKind,
+    /// Whether it was deleted.
+    pub deleted: bool,
 }
 
 /// A range of the log, without its ends.
@@ -225,7 +264,9 @@ impl View {
     pub async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Found>, Error> {
         let find = move |transaction: &rusqlite::Transaction<'_>| {
             let mut statement = transaction.prepare_cached(
-                "SELECT event_id, sequence, source, digest, destination, thread FROM events WHERE event_id = ?1",
+                "SELECT event_id, sequence, source, digest, destination, thread, kind,
+                        EXISTS (SELECT 1 FROM deletions WHERE deletions.event_id = ?1)
+                 FROM events WHERE event_id = ?1",
             )?;
             let mut found = Vec::with_capacity(ids.len());
             for id in &ids {
@@ -234,6 +275,82 @@ impl View {
             Ok(found)
         };
         self.shared.readers.read(find).await
+    }
+
+    /// Which of these reactions are there.
+    pub async fn reactions(&self, keys: Vec<ReactionKey>) -> Result<Vec<ReactionKey>, Error> {
+        let read = move |transaction: &rusqlite::Transaction<'_>| {
+            let mut found = Vec::new();
+            for key in keys {
+                if notes::has_reaction(transaction, &key)? {
+                    found.push(key);
+                }
+            }
+            Ok(found)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// What was said of messages later, in the order of the ids, and how far the view followed the log just then.
+    pub async fn annotations(&self, messages: Vec<EventId>) -> Result<(Sequence, Vec<Annotations>), Error> {
+        let read = move |transaction: &rusqlite::Transaction<'_>| {
+            let applied = file::number(transaction, "applied")?;
+            let found = messages
+                .iter()
+                .map(|message| notes::of_message(transaction, message));
+            Ok((to_sequence(applied), found.collect::<rusqlite::Result<_>>()?))
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Deleted events whose content is still to be erased from the log, each with all its sequences, its edits' too.
+    pub async fn unerased(&self, limit: usize) -> Result<Vec<(EventId, Vec<Sequence>)>, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| notes::unerased(transaction, limit))
+            .await
+    }
+
+    /// Notes down that the content of deleted events is erased.
+    pub async fn mark_erased(&self, events: Vec<EventId>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer
+                .mark_erased(&events)
+                .map_err(|error| Error::from_sqlite(&shared.path, "commit to", error))
+        };
+        self.shared.execution.run(work).await
+    }
+
+    /// The agents that an agent has messages with, each with the newest one's sequence: newest first, only those
+    /// before a sequence.
+    pub async fn conversations(
+        &self,
+        agent: AgentId,
+        before: Sequence,
+        limit: usize,
+    ) -> Result<Vec<(AgentId, Sequence)>, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| notes::conversations(transaction, &agent, before, limit))
+            .await
+    }
+
+    /// How many events after a sequence are in both of two streams, counting no further than `limit`.
+    pub async fn count_in_both(
+        &self,
+        streams: [Stream; 2],
+        after: Sequence,
+        limit: usize,
+    ) -> Result<u64, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| {
+                let [one, other] = &streams;
+                notes::in_both(transaction, [one, other], after, limit)
+            })
+            .await
     }
 
     /// Reads a page of a stream, in the order of the direction, after passing over `offset` entries.
@@ -318,6 +435,8 @@ fn decode_found(row: &Row<'_>) -> rusqlite::Result<Found> {
         thread: thread
             .map(|thread| thread.parse().map_err(|error| database::unreadable(5, error)))
             .transpose()?,
+        kind: EventKind::from_stored(row.get(6)?),
+        deleted: row.get(7)?,
     })
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use openagents_protocol::{AgentId, Sequence};
-use openagents_store::view::{Indexed, Update};
+use openagents_protocol::record::Act;
+use openagents_protocol::{AgentId, EventId, Header, Sequence};
+use openagents_store::view::{EventKind, Indexed, Note, Reacted, ReactionKey, Update};
 use tokio::sync::Notify;
 use tokio::time::Duration;
 
@@ -82,7 +83,38 @@ pub(crate) fn indexed(kept: &Kept) -> Indexed {
         digest: header.digest,
         destination: header.destination.clone(),
         thread: header.thread.clone(),
+        kind: kind(&header.act),
         streams: kept.streams.to_vec(),
+        note: note(header),
+    }
+}
+
+/// What an event is, for those that refer to it.
+pub(crate) fn kind(act: &Act) -> EventKind {
+    match act {
+        Act::Message { .. } => EventKind::Message,
+        Act::FileShared(_) => EventKind::File,
+        _ => EventKind::Other,
+    }
+}
+
+/// What an event says of an earlier one.
+pub(crate) fn note(header: &Header) -> Option<Note> {
+    let reacted = |message: &EventId, reaction: &str, reacted| {
+        let key = ReactionKey {
+            message: message.clone(),
+            reaction: reaction.to_owned(),
+            agent: header.source.agent()?.clone(),
+        };
+        Some(Note::Reacted(key, reacted))
+    };
+    match &header.act {
+        Act::MessageEdited { message_id } => Some(Note::Edited(message_id.clone())),
+        Act::MessageDeleted { message_id } => Some(Note::Deleted(message_id.clone())),
+        Act::FileDeleted { file_id, .. } => Some(Note::Deleted(file_id.clone())),
+        Act::ReactionAdded { message_id, reaction } => reacted(message_id, reaction, Reacted::Added),
+        Act::ReactionRemoved { message_id, reaction } => reacted(message_id, reaction, Reacted::Removed),
+        _ => None,
     }
 }
 

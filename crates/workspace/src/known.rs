@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use openagents_protocol::record::Digest;
 use openagents_protocol::{Address, EventId, Header, Sequence, Source};
-use openagents_store::view::Found;
+use openagents_store::view::{EventKind, Found};
+
+use crate::follower::kind;
 
 /// Ids kept in memory.
 const KEPT: usize = 8192;
@@ -29,6 +31,8 @@ pub(crate) struct Known {
     pub(crate) digest: Digest,
     pub(crate) destination: Address,
     pub(crate) thread: Option<EventId>,
+    pub(crate) kind: EventKind,
+    pub(crate) deleted: bool,
 }
 
 impl Known {
@@ -39,6 +43,8 @@ impl Known {
             digest: header.digest,
             destination: header.destination.clone(),
             thread: header.thread.clone(),
+            kind: kind(&header.act),
+            deleted: false,
         }
     }
 }
@@ -51,6 +57,8 @@ impl From<Found> for Known {
             digest,
             destination,
             thread,
+            kind,
+            deleted,
             ..
         } = found;
         Self {
@@ -59,6 +67,8 @@ impl From<Found> for Known {
             digest,
             destination,
             thread,
+            kind,
+            deleted,
         }
     }
 }
@@ -74,6 +84,13 @@ impl KnownIds {
 
     pub(crate) fn get(&self, id: &EventId) -> Option<&Known> {
         self.ids.get(id)
+    }
+
+    /// An event was deleted; nothing to do where its id is not in memory.
+    pub(crate) fn delete(&mut self, id: &EventId) {
+        if let Some(known) = self.ids.get_mut(id) {
+            known.deleted = true;
+        }
     }
 
     /// Whether this id has to be looked up: it is not in memory, and may have been used before.
@@ -129,6 +146,8 @@ mod tests {
             digest: Digest::from_bytes([0; 16]),
             destination: Address::Everyone,
             thread: None,
+            kind: EventKind::Other,
+            deleted: false,
         }
     }
 

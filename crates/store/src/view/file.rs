@@ -17,12 +17,22 @@ use crate::database::{self, Kind, to_integer, to_sequence};
 const VIEW: Kind = Kind {
     name: "the view of a workspace",
     application_id: 0x4f41_5677,
-    format: 1,
+    format: 2,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
              CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
              CREATE TABLE events (event_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, source TEXT NOT NULL,
-                                  digest BLOB NOT NULL, destination TEXT NOT NULL, thread TEXT) WITHOUT ROWID;
+                                  digest BLOB NOT NULL, destination TEXT NOT NULL, thread TEXT,
+                                  kind INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE edits (message TEXT NOT NULL, sequence INTEGER NOT NULL,
+                                 PRIMARY KEY (message, sequence)) WITHOUT ROWID;
+             CREATE TABLE deletions (event_id TEXT PRIMARY KEY, erased INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+             CREATE INDEX unerased ON deletions (event_id) WHERE erased = 0;
+             CREATE TABLE reactions (message TEXT NOT NULL, reaction TEXT NOT NULL, agent TEXT NOT NULL,
+                                     sequence INTEGER NOT NULL, PRIMARY KEY (message, reaction, agent)) WITHOUT ROWID;
+             CREATE TABLE conversations (agent TEXT NOT NULL, other TEXT NOT NULL, sequence INTEGER NOT NULL,
+                                         PRIMARY KEY (agent, other)) WITHOUT ROWID;
+             CREATE INDEX newest_conversations ON conversations (agent, sequence);
              CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
              CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
                                    PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
@@ -225,7 +235,7 @@ fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-fn number(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+pub(super) fn number(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     let number = connection
         .query_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
         .optional()?;

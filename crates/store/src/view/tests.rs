@@ -31,7 +31,9 @@ fn event(sequence: u64, streams: Vec<Stream>) -> Indexed {
         digest: Digest::from_bytes([7; 16]),
         destination: "channel:general".parse().unwrap(),
         thread: Some("root".parse().unwrap()),
+        kind: EventKind::Message,
         streams,
+        note: None,
     }
 }
 
@@ -77,7 +79,7 @@ async fn what_was_committed_is_loaded_again() {
         description: "all".to_owned(),
         creator: Source::Agent(agent("alice")),
         created_ms: 3,
-        created_at: Sequence::new(1),
+        created_at: Sequence::ZERO,
         topic: "plans".to_owned(),
         settings: ChannelSettings::default(),
         permissions: ChannelPermissions::default(),
@@ -434,4 +436,113 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+fn noting(sequence: u64, note: Note) -> Indexed {
+    Indexed {
+        kind: EventKind::Other,
+        note: Some(note),
+        ..event(sequence, vec![channel("general")])
+    }
+}
+
+async fn commit(view: &View, through: u64, events: Vec<Indexed>) {
+    let update = Update {
+        applied: Sequence::new(through),
+        events,
+        ..Update::default()
+    };
+    view.commit(update).await.unwrap();
+}
+
+fn reaction(agent_id: &str) -> ReactionKey {
+    ReactionKey {
+        message: "event-1".parse().unwrap(),
+        reaction: "thumbsup".to_owned(),
+        agent: agent(agent_id),
+    }
+}
+
+#[tokio::test]
+async fn what_later_events_say_of_a_message_is_found_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 0);
+    let message: EventId = "event-1".parse().unwrap();
+    let replies = Stream::Thread(message.clone());
+    let events = vec![
+        event(1, vec![channel("general")]),
+        event(2, vec![channel("general"), replies.clone()]),
+        noting(3, Note::Reacted(reaction("alice"), Reacted::Added)),
+        noting(4, Note::Edited(message.clone())),
+        noting(5, Note::Reacted(reaction("bob"), Reacted::Added)),
+        noting(6, Note::Reacted(reaction("alice"), Reacted::Removed)),
+        noting(7, Note::Edited(message.clone())),
+        event(8, vec![channel("general"), replies]),
+    ];
+    commit(&view, 8, events).await;
+
+    let (through, annotations) = view.annotations(vec![message.clone()]).await.unwrap();
+    assert_eq!(through, Sequence::new(8));
+    let expected = Annotations {
+        edited: Some(Sequence::new(7)),
+        deleted: false,
+        reactions: vec![(Sequence::new(5), "thumbsup".to_owned(), agent("bob"))],
+        replies: 2,
+    };
+    assert_eq!(annotations, [expected]);
+    let keys = vec![reaction("alice"), reaction("bob")];
+    assert_eq!(view.reactions(keys).await.unwrap(), [reaction("bob")]);
+    assert!(view.unerased(10).await.unwrap().is_empty());
+
+    commit(&view, 9, vec![noting(9, Note::Deleted(message.clone()))]).await;
+    assert!(view.find(vec![message.clone()]).await.unwrap()[0].deleted);
+    let (id, mut erasable) = view.unerased(10).await.unwrap().remove(0);
+    erasable.sort_unstable();
+    assert_eq!((id, erasable), (message.clone(), sequences([1, 4, 7])));
+    view.mark_erased(vec![message]).await.unwrap();
+    assert!(view.unerased(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn conversations_come_newest_first_and_count_what_is_in_both_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 0);
+    let between = |one: &str, other: &str| Stream::Conversation(agent(one), agent(other));
+    let sent =
+        |sequence, from: &str, to: &str| event(sequence, vec![between(from, to), Stream::Inbox(agent(to))]);
+    let events = vec![
+        sent(1, "alice", "bob"),
+        sent(2, "carol", "alice"),
+        sent(3, "bob", "alice"),
+        sent(4, "alice", "bob"),
+        sent(5, "bob", "alice"),
+    ];
+    commit(&view, 5, events).await;
+
+    let of_alice = view
+        .conversations(agent("alice"), Sequence::MAX, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        of_alice,
+        [
+            (agent("bob"), Sequence::new(5)),
+            (agent("carol"), Sequence::new(2))
+        ]
+    );
+    let older = view
+        .conversations(agent("alice"), Sequence::new(5), 10)
+        .await
+        .unwrap();
+    assert_eq!(older, [(agent("carol"), Sequence::new(2))]);
+    let unread = |after, limit| {
+        view.count_in_both(
+            [between("alice", "bob"), Stream::Inbox(agent("alice"))],
+            Sequence::new(after),
+            limit,
+        )
+    };
+    assert_eq!(unread(0, 10).await.unwrap(), 2);
+    assert_eq!(unread(3, 10).await.unwrap(), 1);
+    assert_eq!(unread(0, 1).await.unwrap(), 1);
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use openagents_protocol::Sequence;
+use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{Indexed, StateChange, Stream, Update, index};
+use super::{Indexed, StateChange, Stream, Update, index, notes};
 use crate::database::to_integer;
 
 /// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
@@ -48,6 +48,19 @@ impl Writer {
         outcome.map(|()| self.applied)
     }
 
+    /// Notes down that the content of deleted events is erased.
+    pub(super) fn mark_erased(&mut self, events: &[EventId]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for event in events {
+            transaction
+                .prepare_cached("UPDATE deletions SET erased = 1 WHERE event_id = ?1")?
+                .execute([event.as_str()])?;
+        }
+        transaction.commit()
+    }
+
     fn try_commit(&mut self, update: &Update) -> rusqlite::Result<()> {
         let transaction = self
             .connection
@@ -84,8 +97,8 @@ fn index_events(
 ) -> rusqlite::Result<()> {
     // The first one with an id keeps it.
     let mut by_id = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread, kind)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut in_stream =
         transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
@@ -98,7 +111,11 @@ fn index_events(
             event.digest.as_bytes().as_slice(),
             event.destination.to_string(),
             event.thread.as_ref().map(AsRef::<str>::as_ref),
+            event.kind.stored(),
         ))?;
+        if let Some(note) = &event.note {
+            notes::write(transaction, event.sequence, note)?;
+        }
         for stream in &event.streams {
             let end = end_of(transaction, ends, stream)?;
             // A stream that is named twice has the event once.
@@ -106,6 +123,9 @@ fn index_events(
                 end.sequence = sequence;
                 end.position += 1;
                 in_stream.execute((end.id, end.sequence, end.position))?;
+            }
+            if let Stream::Conversation(one, other) = stream {
+                notes::converse(transaction, one, other, sequence)?;
             }
         }
     }
