@@ -14,10 +14,7 @@ fn route(criterion: &mut Criterion) {
     for readers in [1, 100, 1000] {
         let directory = tempfile::tempdir().expect("a directory");
         let workspace = runtime.block_on(fill(directory.path(), readers));
-        let author = Caller {
-            agent_id: "author".parse().expect("an id"),
-            role: Role::Member,
-        };
+        let author = Caller::new("author".parse().expect("an id"), Role::Member);
         group.throughput(Throughput::Elements(readers));
         group.bench_function(BenchmarkId::from_parameter(readers), |bencher| {
             bencher.iter(|| {

@@ -339,6 +339,22 @@ fn content(entries: &RawObject<'_>) -> Result<Json, ErrorBody> {
     }
 }
 
+/// The content of a message as a client wrote it: an object, or text, which becomes `{"text": …}`.
+///
+/// # Errors
+///
+/// `invalid_field` or `invalid_json`, for the field `content`.
+pub fn message_content(written: &Json) -> Result<Json, ErrorBody> {
+    written
+        .check()
+        .map_err(|error| ErrorBody::json("content", &error))?;
+    let entries = RawObject(vec![("content".to_owned(), written.as_raw())]);
+    content(&entries).map_err(|error| ErrorBody {
+        field: Some("content".to_owned()),
+        ..error
+    })
+}
+
 fn content_text(content: &Json) -> Option<String> {
     if !content.as_str().contains('@') && !content.as_str().contains("\\u") {
         return None;

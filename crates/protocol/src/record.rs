@@ -75,6 +75,7 @@ pub struct Header {
     pub hops: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -508,12 +509,8 @@ impl Record {
                 ("agent_id", Field::Text(header.source.as_str())),
                 ("status", Field::Text(status)),
             ]),
-            Act::AgentMetadataUpdated { metadata } => object(&[
-                ("agent_id", Field::Text(header.source.as_str())),
-                ("metadata", Field::Json(metadata.as_str())),
-            ]),
             Act::AgentGroupChanged { group } => object(&[("new_group", Field::Text(group))]),
-            Act::AgentJoined { metadata, .. } => object(&[
+            Act::AgentJoined { metadata, .. } | Act::AgentMetadataUpdated { metadata } => object(&[
                 ("agent_id", Field::Text(header.source.as_str())),
                 ("metadata", Field::Json(metadata.as_str())),
             ]),

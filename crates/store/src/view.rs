@@ -337,18 +337,20 @@ impl View {
             .await
     }
 
-    /// How many events after a sequence are in both of two streams, counting no further than `limit`.
+    /// How many events after a sequence and through another are in both of two streams, counting no further than
+    /// `limit`.
     pub async fn count_in_both(
         &self,
         streams: [Stream; 2],
         after: Sequence,
+        through: Sequence,
         limit: usize,
     ) -> Result<u64, Error> {
         self.shared
             .readers
             .read(move |transaction| {
                 let [one, other] = &streams;
-                notes::in_both(transaction, [one, other], after, limit)
+                notes::in_both(transaction, [one, other], after, through, limit)
             })
             .await
     }

@@ -1,32 +1,29 @@
 //! The calls of the protocol, answered: the one place where what the workspace knows becomes what the wire says.
 
+mod agents;
+mod channels;
+mod history;
+
 use openagents_protocol::call::{
-    AgentInfo, Agents, Call, ChannelInfo, Channels, CreateChannel, CreateToken, CreatedToken,
-    DEFAULT_MESSAGES, Done, Events, GetWorkspace, JoinChannel, LeaveChannel, ListAgents, ListChannels,
-    ListMessages, ListMods, ListTokens, MAX_PAGE, Message, Messages, ModInfo, Mods, ReadEvents, RevokeToken,
-    Subscribe, Subscription, TokenInfo, Tokens, Unsubscribe, WorkspaceInfo,
+    ArchiveChannel, Call, ConfigureChannel, CreateChannel, CreateToken, CreatedToken, DeleteChannel,
+    DeleteMessage, Done, EditMessage, Events, GetAgent, GetMessage, GetPermissions, GetWorkspace,
+    JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations, ListMembers, ListMessages,
+    ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React, ReadEvents, RevokeToken, SetPermissions, SetTopic,
+    Subscribe, Subscription, TokenInfo, Tokens, Unsubscribe, UpdateAgent, WorkspaceInfo,
 };
 use openagents_protocol::frame::{SessionKind, read};
-use openagents_protocol::record::{Record, Role, TokenGrant};
+use openagents_protocol::record::{Role, TokenGrant};
 use openagents_protocol::{
-    AgentId, ChannelName, ErrorBody, ErrorCode, EventId, InvalidName, Json, Sequence, Source,
+    AgentId, ChannelName, ErrorBody, ErrorCode, EventId, InvalidName, Json, Receipt, Sequence, Source,
 };
 use openagents_store::Error as StoreError;
-use openagents_store::view::{Bounds, Direction, Stream, TokenRow};
+use openagents_store::view::TokenRow;
 use tokio::time::Duration;
 
-use crate::decide::{Wish, no_channel};
-use crate::entitlement::{is_visible, may_read_history};
+use crate::decide::Wish;
 use crate::session::{Page, Reach};
-use crate::state::{Agent, Channel, ONLINE, Presence, State};
 use crate::token;
 use crate::workspace::{Caller, Workspace};
-
-/// Longest description of a channel, in bytes.
-const MAX_DESCRIPTION: usize = 1000;
-
-/// Records read at once while looking for messages.
-const HISTORY_CHUNK: usize = 256;
 
 /// Longest wait of one read of events.
 const MAX_WAIT_SECONDS: u32 = 30;
@@ -41,6 +38,11 @@ impl Workspace {
         match method {
             GetWorkspace::METHOD => answer::<GetWorkspace>(&self.describe()),
             ListAgents::METHOD => answer::<ListAgents>(&self.list_agents(&parameters(params)?)),
+            GetAgent::METHOD => answer::<GetAgent>(&self.get_agent(&parameters(params)?)?),
+            UpdateAgent::METHOD => {
+                answer::<UpdateAgent>(&self.update_agent(caller, parameters(params)?).await?)
+            }
+            GetPermissions::METHOD => answer::<GetPermissions>(&self.get_permissions(caller)),
             ListMods::METHOD => answer::<ListMods>(&self.list_mods()),
             ListChannels::METHOD => answer::<ListChannels>(&self.list_channels(caller)),
             CreateChannel::METHOD => {
@@ -52,8 +54,33 @@ impl Workspace {
             LeaveChannel::METHOD => {
                 answer::<LeaveChannel>(&self.leave_channel(caller, parameters(params)?).await?)
             }
+            ListMembers::METHOD => answer::<ListMembers>(&self.list_members(caller, &parameters(params)?)?),
+            SetTopic::METHOD => answer::<SetTopic>(&self.set_topic(caller, parameters(params)?).await?),
+            ConfigureChannel::METHOD => {
+                answer::<ConfigureChannel>(&self.configure_channel(caller, parameters(params)?).await?)
+            }
+            SetPermissions::METHOD => {
+                answer::<SetPermissions>(&self.set_permissions(caller, parameters(params)?).await?)
+            }
+            ArchiveChannel::METHOD => {
+                answer::<ArchiveChannel>(&self.archive_channel(caller, parameters(params)?).await?)
+            }
+            DeleteChannel::METHOD => {
+                answer::<DeleteChannel>(&self.delete_channel(caller, parameters(params)?).await?)
+            }
             ListMessages::METHOD => {
                 answer::<ListMessages>(&self.list_messages(caller, parameters(params)?).await?)
+            }
+            GetMessage::METHOD => answer::<GetMessage>(&self.get_message(caller, parameters(params)?).await?),
+            EditMessage::METHOD => {
+                answer::<EditMessage>(&self.edit_message(caller, parameters(params)?).await?)
+            }
+            DeleteMessage::METHOD => {
+                answer::<DeleteMessage>(&self.delete_message(caller, parameters(params)?).await?)
+            }
+            React::METHOD => answer::<React>(&self.react(caller, parameters(params)?).await?),
+            ListConversations::METHOD => {
+                answer::<ListConversations>(&self.list_conversations(caller, parameters(params)?).await?)
             }
             ReadEvents::METHOD => answer::<ReadEvents>(&self.read_events(caller, parameters(params)?).await?),
             Subscribe::METHOD => answer::<Subscribe>(&self.subscribe(caller, parameters(params)?).await?),
@@ -92,25 +119,6 @@ impl Workspace {
         }
     }
 
-    /// Agents, sorted by id: those online, or all that are known.
-    pub fn list_agents(&self, params: &ListAgents) -> Agents {
-        let snapshot = self.snapshot();
-        let wanted = snapshot
-            .state
-            .agents
-            .iter()
-            .filter(|(_, agent)| params.all || agent.presence == Presence::Online)
-            .map(|(id, agent)| agent_info(id, agent));
-        let mut agents: Vec<AgentInfo> = wanted
-            .filter(|agent| {
-                let capability = params.capability.as_ref();
-                capability.is_none_or(|capability| agent.capabilities.contains(capability))
-            })
-            .collect();
-        agents.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-        Agents { agents }
-    }
-
     /// The extensions, in the order they see events.
     pub fn list_mods(&self) -> Mods {
         // The workspace itself does what the messaging extension of other servers does.
@@ -123,217 +131,6 @@ impl Workspace {
         Mods {
             mods: vec![messaging],
         }
-    }
-
-    /// The channels that the caller is a member of or may join, sorted by name.
-    pub fn list_channels(&self, caller: &Caller) -> Channels {
-        let snapshot = self.snapshot();
-        let channels = snapshot.state.channels.iter();
-        let info = |(name, channel): (&ChannelName, &std::sync::Arc<Channel>)| {
-            self.channel_info(&snapshot.state, caller, name, channel)
-        };
-        Channels {
-            channels: channels.map(info).collect(),
-        }
-    }
-
-    /// Makes a channel.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_name`, `channel_exists`, `limit_reached`, `forbidden`.
-    pub async fn create_channel(
-        &self,
-        caller: &Caller,
-        params: CreateChannel,
-    ) -> Result<ChannelInfo, ErrorBody> {
-        let channel = channel_name("name", &params.name)?;
-        if MAX_DESCRIPTION < params.description.len() {
-            let message = format!("it has more than {MAX_DESCRIPTION} bytes");
-            return Err(ErrorBody::field(ErrorCode::TooLarge, "description", message));
-        }
-        let wish = Wish::CreateChannel {
-            channel: channel.clone(),
-            description: params.description,
-        };
-        self.wish_for(caller, wish).await?;
-        self.one_channel(caller, &channel)
-    }
-
-    /// Makes the caller a member of a channel.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_name`, `channel_not_found`.
-    pub async fn join_channel(&self, caller: &Caller, params: JoinChannel) -> Result<ChannelInfo, ErrorBody> {
-        let channel = channel_name("channel", &params.channel)?;
-        self.wish_for(
-            caller,
-            Wish::JoinChannel {
-                channel: channel.clone(),
-            },
-        )
-        .await?;
-        self.one_channel(caller, &channel)
-    }
-
-    /// Ends the caller's membership of a channel.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_name`, `channel_not_found`.
-    pub async fn leave_channel(
-        &self,
-        caller: &Caller,
-        params: LeaveChannel,
-    ) -> Result<ChannelInfo, ErrorBody> {
-        let channel = channel_name("channel", &params.channel)?;
-        self.wish_for(
-            caller,
-            Wish::LeaveChannel {
-                channel: channel.clone(),
-            },
-        )
-        .await?;
-        self.one_channel(caller, &channel)
-    }
-
-    /// Reads the messages of a channel or of a conversation of the caller.
-    ///
-    /// # Errors
-    ///
-    /// `invalid_field`, `invalid_name`, `channel_not_found`, `not_a_member`, `agent_not_found`.
-    pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
-        let limit = page_limit(params.limit, DEFAULT_MESSAGES)?;
-        let stream = self.history_stream(caller, &params)?;
-        let (mut from, direction) = match (params.before, params.after) {
-            (Some(_), Some(_)) => {
-                return Err(ErrorBody::field(
-                    ErrorCode::InvalidField,
-                    "before",
-                    "either before or after, not both",
-                ));
-            }
-            (None, Some(after)) => (Sequence::new(after.min(Sequence::MAX.get())), Direction::Forward),
-            (before, None) => {
-                let before = before.map_or(Sequence::MAX, |before| {
-                    Sequence::new(before.min(Sequence::MAX.get()))
-                });
-                (before, Direction::Backward)
-            }
-        };
-        let mut skip = params.offset.unwrap_or(0);
-        let mut found: Vec<Message> = Vec::new();
-        loop {
-            let (records, next) = self
-                .history_chunk(&stream, from, direction)
-                .await
-                .map_err(|error| unreadable(&error))?;
-            let visible =
-                |record: &&Record| record.is_message() && is_visible(&caller.agent_id, &record.header);
-            for record in records.iter().filter(visible) {
-                if 0 < skip {
-                    skip -= 1;
-                } else if found.len() == limit {
-                    return Ok(Messages {
-                        messages: found,
-                        has_more: true,
-                    });
-                } else {
-                    found.push(Message::of(record));
-                }
-            }
-            match next {
-                Some(next) => from = next,
-                None => {
-                    return Ok(Messages {
-                        messages: found,
-                        has_more: false,
-                    });
-                }
-            }
-        }
-    }
-
-    fn history_stream(&self, caller: &Caller, params: &ListMessages) -> Result<Stream, ErrorBody> {
-        let snapshot = self.snapshot();
-        match (&params.channel, &params.agent_id) {
-            (Some(channel), None) => {
-                let channel = channel_name("channel", channel)?;
-                if !snapshot.state.channels.contains_key(&channel) {
-                    return Err(no_channel(&channel));
-                }
-                if !may_read_history(&snapshot.state, &caller.agent_id, &channel) {
-                    let message = format!("join channel {channel} first");
-                    return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
-                }
-                Ok(Stream::Channel(channel))
-            }
-            (None, Some(agent)) => {
-                let agent =
-                    AgentId::from_written(agent).map_err(|error| ErrorBody::name("agent_id", &error))?;
-                if !snapshot.state.agents.contains_key(&agent) {
-                    let message = format!("no agent {agent} was ever here");
-                    return Err(ErrorBody::field(ErrorCode::AgentNotFound, "agent_id", message));
-                }
-                Ok(Stream::Conversation(caller.agent_id.clone(), agent))
-            }
-            _ => Err(ErrorBody::field(
-                ErrorCode::InvalidField,
-                "channel",
-                "name either a channel or an agent_id",
-            )),
-        }
-    }
-
-    /// The next records of a stream in one direction, from memory and the index, and where to go on.
-    async fn history_chunk(
-        &self,
-        stream: &Stream,
-        from: Sequence,
-        direction: Direction,
-    ) -> Result<(Vec<Record>, Option<Sequence>), StoreError> {
-        let inner = self.inner();
-        // What the index may lack is in memory: everything after the floor. One look gives both, so that what moves
-        // to the index meanwhile is in the one or in the other.
-        let bounds = match direction {
-            Direction::Backward => Bounds {
-                after: Sequence::ZERO,
-                before: from,
-            },
-            Direction::Forward => Bounds {
-                after: from,
-                before: Sequence::MAX,
-            },
-        };
-        let (floor, newest) = inner.recent.of_stream(stream, bounds);
-        let newest = newest.into_iter().map(|commit| commit.record.clone());
-        match direction {
-            Direction::Backward if floor.next() < from => {
-                let newer = newest.filter(|record| floor < record.sequence).rev();
-                return Ok((newer.collect(), Some(floor.next())));
-            }
-            Direction::Forward if floor <= from => return Ok((newest.collect(), None)),
-            _ => {}
-        }
-        let bounds = Bounds {
-            before: bounds.before.min(floor.next()),
-            ..bounds
-        };
-        let sequences = inner
-            .view
-            .page(stream.clone(), bounds, direction, 0, HISTORY_CHUNK)
-            .await?;
-        let next = match (sequences.len() == HISTORY_CHUNK, direction) {
-            (true, _) => sequences.last().copied(),
-            (false, Direction::Forward) => Some(floor),
-            (false, Direction::Backward) => None,
-        };
-        let mut records = inner.log.read_at(sequences).await?;
-        if let Direction::Backward = direction {
-            records.reverse();
-        }
-        Ok((records, next))
     }
 
     /// Reads what the caller is entitled to, oldest first; waits for the first event if asked to.
@@ -504,63 +301,9 @@ impl Workspace {
         Ok(Done {})
     }
 
-    async fn wish_for(&self, caller: &Caller, wish: Wish) -> Result<(), ErrorBody> {
-        self.wish_as(&Source::Agent(caller.agent_id.clone()), caller.role, wish)
+    pub(crate) async fn wish_for(&self, caller: &Caller, wish: Wish) -> Result<Receipt, ErrorBody> {
+        self.wish_as(&Source::Agent(caller.agent_id.clone()), caller.rights(), wish)
             .await
-            .map(drop)
-    }
-
-    fn one_channel(&self, caller: &Caller, name: &ChannelName) -> Result<ChannelInfo, ErrorBody> {
-        let snapshot = self.snapshot();
-        let channel = snapshot
-            .state
-            .channels
-            .get(name)
-            .ok_or_else(|| no_channel(name))?;
-        Ok(self.channel_info(&snapshot.state, caller, name, channel))
-    }
-
-    fn channel_info(
-        &self,
-        state: &State,
-        caller: &Caller,
-        name: &ChannelName,
-        channel: &Channel,
-    ) -> ChannelInfo {
-        ChannelInfo {
-            name: name.to_string(),
-            description: channel.description.clone(),
-            topic: channel.topic.clone(),
-            archived: channel.archived,
-            settings: channel.settings.clone(),
-            permissions: channel.permissions.clone(),
-            creator_id: channel.creator.to_string(),
-            created_at: seconds(channel.created_ms),
-            joined: state.in_channel(&caller.agent_id, channel),
-            members: state.members(channel) as u64,
-            events: self.inner().channel_events(name),
-        }
-    }
-}
-
-fn agent_info(id: &AgentId, agent: &Agent) -> AgentInfo {
-    let metadata = &agent.metadata;
-    let capabilities = metadata.get("capabilities").and_then(|value| value.as_array());
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    AgentInfo {
-        id: id.to_string(),
-        agent_id: id.to_string(),
-        name: metadata.get("name").and_then(text),
-        status: match agent.presence {
-            Presence::Online => agent.status.clone().unwrap_or_else(|| ONLINE.to_owned()),
-            Presence::Offline => "offline".to_owned(),
-        },
-        last_seen: seconds(match agent.presence {
-            Presence::Online => agent.joined_ms,
-            Presence::Offline => agent.last_seen_ms,
-        }),
-        capabilities: capabilities.into_iter().flatten().filter_map(text).collect(),
-        metadata: metadata.clone(),
     }
 }
 
@@ -583,11 +326,11 @@ fn require_admin(caller: &Caller) -> Result<(), ErrorBody> {
     ))
 }
 
-fn channel_name(field: &str, written: &str) -> Result<ChannelName, ErrorBody> {
+pub(crate) fn channel_name(field: &str, written: &str) -> Result<ChannelName, ErrorBody> {
     ChannelName::from_written(written).map_err(|error: InvalidName| ErrorBody::name(field, &error))
 }
 
-fn page_limit(asked: Option<u32>, default: u32) -> Result<usize, ErrorBody> {
+pub(crate) fn page_limit(asked: Option<u32>, default: u32) -> Result<usize, ErrorBody> {
     match asked.unwrap_or(default) {
         limit @ 1..=MAX_PAGE => Ok(limit as usize),
         _ => Err(ErrorBody::field(
@@ -596,6 +339,11 @@ fn page_limit(asked: Option<u32>, default: u32) -> Result<usize, ErrorBody> {
             format!("1 to {MAX_PAGE}"),
         )),
     }
+}
+
+/// An agent id as people write it.
+pub(crate) fn agent_id(field: &str, written: &str) -> Result<AgentId, ErrorBody> {
+    AgentId::from_written(written).map_err(|error| ErrorBody::name(field, &error))
 }
 
 fn parameters<T: Call>(params: &Json) -> Result<T, ErrorBody> {
@@ -613,7 +361,7 @@ fn event_of(frame: &bytes::Bytes) -> Json {
         .unwrap_or_else(Json::empty_object)
 }
 
-fn unreadable(error: &StoreError) -> ErrorBody {
+pub(crate) fn unreadable(error: &StoreError) -> ErrorBody {
     tracing::error!(%error, "reading the log failed");
     ErrorBody::new(
         ErrorCode::StorageUnavailable,
@@ -625,6 +373,6 @@ fn unreadable(error: &StoreError) -> ErrorBody {
     clippy::cast_precision_loss,
     reason = "milliseconds since 1970 fit a double for 280,000 years"
 )]
-fn seconds(milliseconds: u64) -> f64 {
+pub(crate) fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
 }

@@ -1,18 +1,26 @@
 //! Decides what a wish comes to, against the state that will hold when it is committed.
 
-use std::collections::HashMap;
+mod channels;
+mod messages;
 
+use std::collections::{HashMap, HashSet};
+
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
 use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, TokenGrant};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
 };
 use openagents_store::Entry;
+use openagents_store::view::ReactionKey;
 
+pub(crate) use self::channels::{is_granted, writable as writable_channel};
 use crate::entitlement::is_visible;
 use crate::known::Known;
+use crate::rights::Rights;
+use crate::rights::permission::POST_MESSAGES;
 use crate::settings::{FirstPost, Settings};
-use crate::state::{Presence, State};
+use crate::state::{ONLINE, Presence, State};
 
 /// What somebody wants of the workspace.
 #[derive(Debug)]
@@ -25,6 +33,15 @@ pub(crate) enum Wish {
     Leave {
         reason: String,
     },
+    SetStatus {
+        status: String,
+    },
+    SetMetadata {
+        metadata: Json,
+    },
+    SetGroup {
+        group: String,
+    },
     CreateChannel {
         channel: ChannelName,
         description: String,
@@ -34,6 +51,37 @@ pub(crate) enum Wish {
     },
     LeaveChannel {
         channel: ChannelName,
+    },
+    SetTopic {
+        channel: ChannelName,
+        topic: String,
+    },
+    ConfigureChannel {
+        channel: ChannelName,
+        settings: ChannelSettings,
+    },
+    SetPermissions {
+        channel: ChannelName,
+        permissions: ChannelPermissions,
+    },
+    ArchiveChannel {
+        channel: ChannelName,
+        archived: bool,
+    },
+    DeleteChannel {
+        channel: ChannelName,
+    },
+    EditMessage {
+        message_id: EventId,
+        content: Json,
+    },
+    DeleteMessage {
+        message_id: EventId,
+    },
+    React {
+        message_id: EventId,
+        reaction: String,
+        action: ReactAction,
     },
     Subscribe {
         id: EventId,
@@ -47,6 +95,26 @@ pub(crate) enum Wish {
     RevokeToken {
         id: EventId,
     },
+}
+
+impl Wish {
+    /// Whether it changes what others see, beyond who is there.
+    fn writes(&self) -> bool {
+        !matches!(
+            self,
+            Self::Join { .. }
+                | Self::Leave { .. }
+                | Self::SetStatus { .. }
+                | Self::SetMetadata { .. }
+                | Self::SetGroup { .. }
+                | Self::JoinChannel { .. }
+                | Self::LeaveChannel { .. }
+                | Self::Subscribe { .. }
+                | Self::Unsubscribe { .. }
+                | Self::GrantToken(_)
+                | Self::RevokeToken { .. }
+        )
+    }
 }
 
 /// What a wish comes to.
@@ -69,7 +137,11 @@ pub(crate) enum Decision {
 pub(crate) struct Context<'a> {
     pub(crate) state: &'a State,
     pub(crate) settings: &'a Settings,
+    /// What the author may do.
+    pub(crate) rights: &'a Rights,
     pub(crate) known: &'a dyn Fn(&EventId) -> Option<Known>,
+    /// Whether a reaction is there.
+    pub(crate) reacted: &'a dyn Fn(&ReactionKey) -> bool,
     pub(crate) now_ms: u64,
 }
 
@@ -78,14 +150,9 @@ pub(crate) struct Context<'a> {
 /// # Errors
 ///
 /// The reason for the author; nothing happens then.
-pub(crate) fn decide(
-    context: &Context<'_>,
-    author: &Source,
-    role: Role,
-    wish: Wish,
-) -> Result<Decision, ErrorBody> {
+pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Result<Decision, ErrorBody> {
     let state = context.state;
-    if let (Role::Observer, Wish::Publish(_) | Wish::CreateChannel { .. }) = (role, &wish) {
+    if context.rights.role == Role::Observer && wish.writes() {
         return Err(ErrorBody::new(
             ErrorCode::Forbidden,
             "an observer reads and does not write",
@@ -95,33 +162,30 @@ pub(crate) fn decide(
         Wish::Publish(draft) => publish(context, author, *draft),
         Wish::Join { metadata, generated } => join(context, author, metadata, generated),
         Wish::Leave { reason } => Ok(leave(context, author, reason)),
-        Wish::CreateChannel { channel, description } => create_channel(context, author, channel, description),
-        Wish::JoinChannel { channel } => {
-            require_channel(state, &channel)?;
-            if author
-                .agent()
-                .is_none_or(|agent| state.is_member(agent, &channel))
-            {
-                return Ok(Decision::Nothing);
-            }
-            let act = Act::ChannelJoined {
-                channel: channel.clone(),
-            };
-            change(context, author, "channel.joined", Address::Channel(channel), act)
+        Wish::SetStatus { status } => set_status(context, author, status),
+        Wish::SetMetadata { metadata } => set_metadata(context, author, metadata),
+        Wish::SetGroup { group } => Ok(set_group(context, author, group)),
+        Wish::CreateChannel { channel, description } => {
+            channels::create(context, author, channel, description)
         }
-        Wish::LeaveChannel { channel } => {
-            require_channel(state, &channel)?;
-            if author
-                .agent()
-                .is_none_or(|agent| !state.is_member(agent, &channel))
-            {
-                return Ok(Decision::Nothing);
-            }
-            let act = Act::ChannelLeft {
-                channel: channel.clone(),
-            };
-            change(context, author, "channel.left", Address::Channel(channel), act)
+        Wish::JoinChannel { channel } => channels::join(context, author, channel),
+        Wish::LeaveChannel { channel } => channels::leave(context, author, channel),
+        Wish::SetTopic { channel, topic } => channels::set_topic(context, author, channel, topic),
+        Wish::ConfigureChannel { channel, settings } => {
+            channels::configure(context, author, channel, settings)
         }
+        Wish::SetPermissions { channel, permissions } => {
+            channels::set_permissions(context, author, channel, permissions)
+        }
+        Wish::ArchiveChannel { channel, archived } => channels::archive(context, author, channel, archived),
+        Wish::DeleteChannel { channel } => channels::delete(context, author, channel),
+        Wish::EditMessage { message_id, content } => messages::edit(context, author, message_id, &content),
+        Wish::DeleteMessage { message_id } => messages::delete(context, author, message_id),
+        Wish::React {
+            message_id,
+            reaction,
+            action,
+        } => messages::react(context, author, message_id, &reaction, action),
         Wish::Subscribe {
             id,
             patterns,
@@ -199,23 +263,48 @@ fn change(
     })
 }
 
-fn create_channel(
-    context: &Context<'_>,
-    author: &Source,
-    channel: ChannelName,
-    description: String,
-) -> Result<Decision, ErrorBody> {
-    if context.state.channels.contains_key(&channel) {
-        let message = format!("there is a channel {channel} already");
-        return Err(ErrorBody::field(ErrorCode::ChannelExists, "name", message));
+fn set_status(context: &Context<'_>, author: &Source, status: String) -> Result<Decision, ErrorBody> {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    let before = known.and_then(|agent| agent.status.as_deref()).unwrap_or(ONLINE);
+    if before == status {
+        return Ok(Decision::Nothing);
     }
-    check_channels(context)?;
-    let mut entries = registration(context, author)?;
-    entries.push(created(context, author, channel, description));
-    Ok(Decision::Append {
-        entries,
+    let act = Act::AgentStatusChanged { status };
+    change(context, author, "agent.status.changed", Address::Everyone, act)
+}
+
+fn set_metadata(context: &Context<'_>, author: &Source, metadata: Json) -> Result<Decision, ErrorBody> {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    if known.is_some_and(|agent| agent.metadata == metadata) {
+        return Ok(Decision::Nothing);
+    }
+    let act = Act::AgentMetadataUpdated { metadata };
+    change(context, author, "agent.metadata.updated", Address::Everyone, act)
+}
+
+/// Puts an agent into a group. The first group of an agent is no change, and nothing is told of it.
+fn set_group(context: &Context<'_>, author: &Source, group: String) -> Decision {
+    let Some((agent_id, agent)) = author
+        .agent()
+        .and_then(|id| Some((id, context.state.agents.get(id)?)))
+    else {
+        return Decision::Nothing;
+    };
+    let destination = match &agent.group {
+        Some(before) if *before == group => return Decision::Nothing,
+        _ => Address::Agent(agent_id.clone()),
+    };
+    let act = Act::AgentGroupChanged { group };
+    Decision::Append {
+        entries: vec![entry(
+            context,
+            &Source::System,
+            "agent.group.changed",
+            destination,
+            act,
+        )],
         unknown: Vec::new(),
-    })
+    }
 }
 
 fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
@@ -243,10 +332,6 @@ fn join(
     generated: bool,
 ) -> Result<Decision, ErrorBody> {
     let known = author.agent().and_then(|agent| context.state.agents.get(agent));
-    let name = match known {
-        Some(agent) if agent.presence == Presence::Online => "agent.metadata.updated",
-        _ => "agent.joined",
-    };
     let act = match known {
         None => {
             check_agents(context)?;
@@ -255,18 +340,16 @@ fn join(
                 generated,
             }
         }
-        Some(known) => {
+        Some(known) if known.presence == Presence::Online => {
             let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
-            if known.presence == Presence::Online && known.metadata == metadata {
-                return Ok(Decision::Nothing);
-            }
-            Act::AgentJoined {
-                metadata,
-                generated: known.generated,
-            }
+            return set_metadata(context, author, metadata);
         }
+        Some(known) => Act::AgentJoined {
+            metadata: metadata.unwrap_or_else(|| known.metadata.clone()),
+            generated: known.generated,
+        },
     };
-    let joined = entry(context, author, name, Address::Everyone, act);
+    let joined = entry(context, author, "agent.joined", Address::Everyone, act);
     Ok(Decision::Append {
         entries: vec![joined],
         unknown: Vec::new(),
@@ -274,6 +357,7 @@ fn join(
 }
 
 fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decision, ErrorBody> {
+    context.rights.require(POST_MESSAGES)?;
     if let Some(known) = (context.known)(&draft.event_id) {
         return repeated(author, draft, &known);
     }
@@ -358,11 +442,15 @@ fn admit(
             ))
         }
         Address::Channel(channel) if state.channels.contains_key(channel) => {
-            if author.agent().is_none_or(|agent| state.is_member(agent, channel)) {
-                return Ok(None);
+            if author
+                .agent()
+                .is_some_and(|agent| !state.is_member(agent, channel))
+            {
+                let message = format!("join channel {channel} first");
+                return Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message));
             }
-            let message = format!("join channel {channel} first");
-            Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message))
+            check_rules(context, author, channel, intent)?;
+            Ok(None)
         }
         Address::Channel(channel) => {
             let post = matches!(intent, Intent::Message { .. });
@@ -374,6 +462,46 @@ fn admit(
         }
         _ => Ok(None),
     }
+}
+
+/// Makes sure that what holds in a channel lets the author send this.
+fn check_rules(
+    context: &Context<'_>,
+    author: &Source,
+    name: &ChannelName,
+    intent: &Intent,
+) -> Result<(), ErrorBody> {
+    let Some(channel) = context.state.channels.get(name) else {
+        return Err(no_channel(name));
+    };
+    writable_channel(context, name)?;
+    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, "destination_id", message));
+    if !is_granted(
+        context,
+        author,
+        channel.permissions.post_messages.as_ref(),
+        Grantee::All,
+    ) {
+        return refused(format!("channel {name} does not let this agent post"));
+    }
+    let Some(parent) = intent.reply_to() else {
+        return Ok(());
+    };
+    if channel.settings.enable_threading == Some(false) {
+        return refused(format!("channel {name} has no threads"));
+    }
+    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none());
+    if begins
+        && !is_granted(
+            context,
+            author,
+            channel.permissions.create_threads.as_ref(),
+            Grantee::All,
+        )
+    {
+        return refused(format!("channel {name} does not let this agent begin threads"));
+    }
+    Ok(())
 }
 
 /// The agents mentioned, and the one that the sender named although nobody knows it.
@@ -426,8 +554,16 @@ fn parent_of(
     target: &MessageTarget,
     parent: &EventId,
 ) -> Result<Known, ErrorBody> {
-    let found = (context.known)(parent).filter(|known| match (target, &known.destination) {
-        (MessageTarget::Channel(channel), Address::Channel(there)) => channel == there,
+    let standing = (context.known)(parent).filter(|known| !known.deleted);
+    let found = standing.filter(|known| match (target, &known.destination) {
+        (MessageTarget::Channel(channel), Address::Channel(there)) => {
+            let since = context
+                .state
+                .channels
+                .get(channel)
+                .map(|channel| channel.created_at);
+            channel == there && since.is_some_and(|since| since <= known.sequence)
+        }
         (MessageTarget::Agent(agent), Address::Agent(addressee)) => {
             let sent = Some(addressee) == Some(agent) && known.source == *author;
             let received = Some(addressee) == author.agent() && known.source.agent() == Some(agent);
@@ -481,14 +617,6 @@ pub(crate) fn entry(
     Entry { header, body }
 }
 
-fn require_channel(state: &State, channel: &ChannelName) -> Result<(), ErrorBody> {
-    if state.channels.contains_key(channel) {
-        Ok(())
-    } else {
-        Err(no_channel(channel))
-    }
-}
-
 /// The refusal for a channel that does not exist.
 pub(crate) fn no_channel(channel: &ChannelName) -> ErrorBody {
     ErrorBody::field(
@@ -521,19 +649,33 @@ fn check_agents(context: &Context<'_>) -> Result<(), ErrorBody> {
 }
 
 /// Ids that a decision looks up, by wish.
-pub(crate) fn referenced(wish: &Wish) -> impl Iterator<Item = &EventId> {
-    let draft = match wish {
-        Wish::Publish(draft) => Some(draft),
-        _ => None,
-    };
-    draft.into_iter().flat_map(|draft| {
-        let reply_to = match &draft.intent {
-            Intent::Message { reply_to, .. } => reply_to.as_ref(),
-            Intent::Event { .. } => None,
-        };
-        std::iter::once(&draft.event_id)
-            .chain(reply_to)
+pub(crate) fn referenced(wish: &Wish) -> Vec<&EventId> {
+    match wish {
+        Wish::Publish(draft) => std::iter::once(&draft.event_id)
+            .chain(draft.intent.reply_to())
             .chain(&draft.response_to)
+            .collect(),
+        Wish::EditMessage { message_id, .. }
+        | Wish::DeleteMessage { message_id }
+        | Wish::React { message_id, .. } => vec![message_id],
+        _ => Vec::new(),
+    }
+}
+
+/// The reaction that a decision looks up, by author and wish.
+pub(crate) fn reaction_of(author: &Source, wish: &Wish) -> Option<ReactionKey> {
+    let Wish::React {
+        message_id,
+        reaction: written,
+        ..
+    } = wish
+    else {
+        return None;
+    };
+    Some(ReactionKey {
+        message: message_id.clone(),
+        reaction: messages::reaction(written).ok()?,
+        agent: author.agent()?.clone(),
     })
 }
 
@@ -552,4 +694,8 @@ pub(crate) fn named(header: &Header) -> impl Iterator<Item = &AgentId> {
 }
 
 /// What was looked up in the view for one batch.
-pub(crate) type LookedUp = HashMap<EventId, Known>;
+#[derive(Debug, Default)]
+pub(crate) struct LookedUp {
+    pub(crate) known: HashMap<EventId, Known>,
+    pub(crate) reactions: HashSet<ReactionKey>,
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use openagents_protocol::record::Act;
 use openagents_protocol::{AgentId, EventId, Header, Sequence};
+use openagents_store::Error as StoreError;
 use openagents_store::view::{EventKind, Indexed, Note, Reacted, ReactionKey, Update};
 use tokio::sync::Notify;
 use tokio::time::Duration;
@@ -15,6 +16,9 @@ use crate::workspace::Inner;
 
 /// Records indexed in one transaction.
 const BATCH: usize = 2048;
+
+/// Deleted events erased from the log at once.
+const ERASE_BATCH: usize = 256;
 
 /// How long the view waits for more records once it has caught up.
 const LINGER: Duration = Duration::from_millis(5);
@@ -125,6 +129,7 @@ pub(crate) fn note(header: &Header) -> Option<Note> {
 pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
     let mut stored = inner.log.stored();
     let mut head = inner.head_changed.subscribe();
+    erase_deleted(&inner).await;
     loop {
         // Both are looked at first and waited for then: with `memory` a record is here before it is stored, otherwise it
         // is stored before it is here.
@@ -167,6 +172,30 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
         if inner.failed.is_cancelled() {
             return;
         }
+        let deletes = |kept: &Kept| matches!(note(kept.commit.header()), Some(Note::Deleted(_)));
+        if batch.iter().any(deletes) {
+            erase_deleted(&inner).await;
+        }
+    }
+}
+
+/// Erases the content of deleted events from the log. The view remembers what is still to be done, so a server that is
+/// killed meanwhile goes on with it when it starts again.
+async fn erase_deleted(inner: &Inner) {
+    let erase = async {
+        loop {
+            let due = inner.view.unerased(ERASE_BATCH).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let (events, sequences): (Vec<EventId>, Vec<Vec<Sequence>>) = due.into_iter().unzip();
+            inner.log.erase(sequences.concat()).await?;
+            inner.view.mark_erased(events).await?;
+        }
+    };
+    let outcome: Result<(), StoreError> = erase.await;
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the content of deleted events could not be erased; the next start tries again");
     }
 }
 

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use openagents_protocol::{AgentId, Sequence};
+use openagents_protocol::record::{Act, Record};
+use openagents_protocol::{AgentId, EventId, Sequence};
 use openagents_store::view::{Bounds, StateChange, Stream};
 
 use crate::commit::Commit;
@@ -124,6 +125,25 @@ impl Recent {
         Some(inner.records.range(start..).take(limit).cloned().collect())
     }
 
+    /// What the records that are here tell, oldest first; what is not here is in the view.
+    pub(crate) fn select<T>(&self, tell: impl Fn(&Kept) -> Option<T>) -> Vec<T> {
+        self.lock().records.iter().filter_map(tell).collect()
+    }
+
+    /// What the records after a sequence tell, oldest first; `None` where some of them are not here any more.
+    pub(crate) fn select_after<T>(
+        &self,
+        after: Sequence,
+        tell: impl Fn(&Kept) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let inner = self.lock();
+        if after < inner.floor {
+            return None;
+        }
+        let start = inner.after(after);
+        Some(inner.records.range(start..).filter_map(tell).collect())
+    }
+
     /// The records of a stream between two sequences that are here, oldest first, and the floor that was true then.
     pub(crate) fn of_stream(&self, stream: &Stream, bounds: Bounds) -> (Sequence, Vec<Arc<Commit>>) {
         let inner = self.lock();
@@ -136,6 +156,21 @@ impl Recent {
             .filter(|kept| kept.streams.contains(stream))
             .map(|kept| Arc::clone(&kept.commit));
         (inner.floor, found.collect())
+    }
+
+    /// Takes the content of a deleted event, and of its edits, out of memory.
+    pub(crate) fn erase(&self, event: &EventId) {
+        let mut inner = self.lock();
+        for kept in &mut inner.records {
+            let header = kept.commit.header();
+            let edits = matches!(&header.act, Act::MessageEdited { message_id } if message_id == event);
+            if edits || header.event_id == *event {
+                kept.commit = Arc::new(Commit::new(Record {
+                    body: None,
+                    ..kept.commit.record.clone()
+                }));
+            }
+        }
     }
 
     /// How many records after a sequence are in this agent's inbox; those that are not here do not count.

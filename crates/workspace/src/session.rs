@@ -155,10 +155,7 @@ impl Workspace {
                 "a newer session of this agent took over",
             );
         }
-        let caller = Caller {
-            agent_id: agent_id.clone(),
-            role: attach.principal.role,
-        };
+        let caller = attach.principal.caller(agent_id.clone());
         let mut joined_at = None;
         if consuming {
             let join = Wish::Join {
@@ -291,7 +288,7 @@ impl Session {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         let command = Command {
             author: Source::Agent(shared.caller.agent_id.clone()),
-            role: shared.caller.role,
+            rights: shared.caller.rights(),
             wish: Wish::Publish(Box::new(draft)),
             reply: Reply::Session(Arc::clone(&shared.reader), id),
         };

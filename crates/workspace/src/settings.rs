@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use openagents_protocol::ChannelName;
+use openagents_protocol::{AgentId, ChannelName};
 use openagents_store::{Durability, Execution};
 
+use crate::rights::Group;
 pub use crate::state::DefaultMembership;
 
 /// The settings of a workspace; every limit has a default.
@@ -38,6 +39,18 @@ pub struct Settings {
     pub max_agents: usize,
     /// The most subscriptions of one agent. Default 100.
     pub max_subscriptions: usize,
+    /// Groups of agents. Default none.
+    pub groups: Vec<Group>,
+    /// The group of agents that show no password of another one; it need not be among the groups. Default `guest`.
+    pub default_group: String,
+    /// Whether nobody joins without the password of a group. Default false.
+    pub requires_password: bool,
+    /// Agents that are told of every direct message by `direct.message.sent`. Default none.
+    pub observers: Vec<AgentId>,
+    /// Time between two `system.heartbeat` events. Default 30 s.
+    pub heartbeat: Duration,
+    /// Time between two looks for channels to archive. Default 1 h.
+    pub housekeeping: Duration,
     /// Where times come from. Default the system clock.
     pub clock: Clock,
     /// Where the log and the view do their work. Default [`Execution::Blocking`].
@@ -62,6 +75,12 @@ impl Default for Settings {
             max_channels: 10_000,
             max_agents: 200_000,
             max_subscriptions: 100,
+            groups: Vec::new(),
+            default_group: "guest".to_owned(),
+            requires_password: false,
+            observers: Vec::new(),
+            heartbeat: Duration::from_secs(30),
+            housekeeping: Duration::from_hours(1),
             clock: Clock::system(),
             execution: Execution::Blocking,
         }

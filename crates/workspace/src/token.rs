@@ -1,18 +1,24 @@
 //! Tokens: what they look like, how they are stored, whom they admit.
 
+use std::sync::Arc;
+
 use openagents_protocol::record::{Role, TokenGrant};
 use openagents_protocol::{AgentId, ErrorBody, ErrorCode, EventId, Secret};
 use sha2::{Digest, Sha256};
 
+use crate::rights::Group;
 use crate::state::State;
+use crate::workspace::Caller;
 
 /// Who somebody proved to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
     /// The only agent they may be; none: any.
     pub agent_id: Option<AgentId>,
     /// What they may do.
     pub role: Role,
+    /// The group that they are in; none where there are no groups.
+    pub group: Option<Arc<Group>>,
     /// The token that admitted them, unless the workspace is open or the token is the operator's.
     pub token: Option<EventId>,
     /// When that token ends, in milliseconds since 1970.
@@ -25,8 +31,17 @@ impl Principal {
         Self {
             agent_id: None,
             role,
+            group: None,
             token: None,
             expires_ms: None,
+        }
+    }
+
+    /// They, asking as an agent.
+    pub fn caller(&self, agent_id: AgentId) -> Caller {
+        Caller {
+            group: self.group.clone(),
+            ..Caller::new(agent_id, self.role)
         }
     }
 
@@ -98,6 +113,7 @@ pub(crate) fn authenticate(state: &State, password_hash: &str, now_ms: u64) -> R
     Ok(Principal {
         agent_id: agent_id.clone(),
         role: *role,
+        group: None,
         token: Some(id.clone()),
         expires_ms: *expires_ms,
     })

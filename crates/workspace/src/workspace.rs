@@ -22,8 +22,10 @@ use crate::decide::Wish;
 use crate::follower::{Cursors, follow, indexed};
 use crate::known::{KnownIds, made_at};
 use crate::live::Live;
+use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
 use crate::recent::{Kept, Recent};
+use crate::rights::{Group, Rights};
 use crate::settings::Settings;
 use crate::state::{Presence as PresenceState, State};
 use crate::token::{self, Principal};
@@ -57,6 +59,26 @@ pub struct Caller {
     pub agent_id: AgentId,
     /// What it may do.
     pub role: Role,
+    /// The group that narrows or widens that; none where there are no groups.
+    pub group: Option<Arc<Group>>,
+}
+
+impl Caller {
+    /// An agent with a role, in no group.
+    pub const fn new(agent_id: AgentId, role: Role) -> Self {
+        Self {
+            agent_id,
+            role,
+            group: None,
+        }
+    }
+
+    pub(crate) fn rights(&self) -> Rights {
+        Rights {
+            role: self.role,
+            group: self.group.clone(),
+        }
+    }
 }
 
 /// The committed state with the position it holds at.
@@ -192,6 +214,7 @@ impl Workspace {
             commands: receiver,
             state,
             known,
+            notes: Notes::default(),
         };
         inner.tracker.spawn({
             let drained = inner.drained.clone();
@@ -299,7 +322,7 @@ impl Workspace {
     pub async fn publish(&self, caller: &Caller, draft: Draft) -> Result<Receipt, ErrorBody> {
         self.wish_as(
             &Source::Agent(caller.agent_id.clone()),
-            caller.role,
+            caller.rights(),
             Wish::Publish(Box::new(draft)),
         )
         .await
@@ -307,19 +330,19 @@ impl Workspace {
 
     /// Wishes for something with every right, and waits for the outcome.
     pub(crate) async fn wish(&self, author: &Source, wish: Wish) -> Result<Receipt, ErrorBody> {
-        self.wish_as(author, Role::Admin, wish).await
+        self.wish_as(author, Rights::all(), wish).await
     }
 
     pub(crate) async fn wish_as(
         &self,
         author: &Source,
-        role: Role,
+        rights: Rights,
         wish: Wish,
     ) -> Result<Receipt, ErrorBody> {
         let (sender, outcome) = oneshot::channel();
         self.submit(Command {
             author: author.clone(),
-            role,
+            rights,
             wish,
             reply: Reply::Once(sender),
         })

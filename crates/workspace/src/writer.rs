@@ -6,21 +6,24 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use openagents_protocol::record::{Act, Record, Role};
+use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{
     Address, AgentId, Counts, ErrorBody, ErrorCode, EventId, Header, Receipt, Recipient, RecipientState,
     Sequence, Source, Visibility,
 };
+use openagents_store::view::ReactionKey;
 use openagents_store::{Entry, Error as StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Commit, streams};
-use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, referenced};
+use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, reaction_of, referenced};
 use crate::entitlement::{is_visible, may_read};
 use crate::known::{Known, KnownIds};
 use crate::live::Waking;
+use crate::notes::Notes;
 use crate::reader::Reader;
 use crate::recent::Kept;
+use crate::rights::Rights;
 use crate::state::State;
 use crate::workspace::{Inner, Snapshot};
 
@@ -37,7 +40,7 @@ const MAX_VIEW_LAG: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) author: Source,
-    pub(crate) role: Role,
+    pub(crate) rights: Rights,
     pub(crate) wish: Wish,
     pub(crate) reply: Reply,
 }
@@ -65,6 +68,7 @@ pub(crate) struct Writer {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) state: State,
     pub(crate) known: KnownIds,
+    pub(crate) notes: Notes,
 }
 
 /// A decided wish that waits for the commit.
@@ -161,31 +165,38 @@ impl Writer {
         Ok(receipt)
     }
 
-    /// Looks up the ids that may be in the view and are not in memory.
-    async fn look_up(&self, batch: &[Command]) -> Result<LookedUp, StoreError> {
+    /// Looks up the ids and reactions that may be in the view and are not in memory.
+    async fn look_up(&mut self, batch: &[Command]) -> Result<LookedUp, StoreError> {
+        let view = &self.inner.view;
+        self.notes.forget_through(view.applied());
+        let mut looked_up = LookedUp::default();
         let uncertain: HashSet<&EventId> = batch
             .iter()
             .flat_map(|command| referenced(&command.wish))
             .filter(|id| self.known.is_uncertain(id))
             .collect();
-        if uncertain.is_empty() {
-            return Ok(LookedUp::new());
+        if !uncertain.is_empty() {
+            let found = view.find(uncertain.into_iter().cloned().collect()).await?;
+            looked_up.known = found
+                .into_iter()
+                .map(|found| (found.event_id.clone(), Known::from(found)))
+                .collect();
         }
-        let found = self
-            .inner
-            .view
-            .find(uncertain.into_iter().cloned().collect())
-            .await?;
-        Ok(found
-            .into_iter()
-            .map(|found| (found.event_id.clone(), Known::from(found)))
-            .collect())
+        let reactions: Vec<ReactionKey> = batch
+            .iter()
+            .filter_map(|command| reaction_of(&command.author, &command.wish))
+            .collect();
+        if !reactions.is_empty() {
+            looked_up.reactions = view.reactions(reactions).await?.into_iter().collect();
+        }
+        Ok(looked_up)
     }
 
     /// Decides the wishes one after the other, each against what the ones before it come to.
     fn decide_all(&mut self, batch: &mut Vec<Command>, looked_up: &LookedUp) -> Decided {
         let settings = &self.inner.settings;
         let mut speculative = self.state.clone();
+        let mut notes = self.notes.clone();
         let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
         let mut pending = Vec::with_capacity(batch.len());
         // Repetitions within the batch are answered after the commit, with the sequence of the first.
@@ -195,7 +206,7 @@ impl Writer {
         let mut repeated = Vec::new();
         for Command {
             author,
-            role,
+            rights,
             wish,
             reply,
         } in batch.drain(..)
@@ -204,17 +215,27 @@ impl Writer {
                 let here = in_batch
                     .get(id)
                     .map(|index| Known::of(&entries[*index].header, Sequence::MAX));
-                here.or_else(|| self.known.get(id).cloned())
-                    .or_else(|| looked_up.get(id).cloned())
+                let mut known = here
+                    .or_else(|| self.known.get(id).cloned())
+                    .or_else(|| looked_up.known.get(id).cloned())?;
+                known.deleted |= notes.is_deleted(id);
+                Some(known)
+            };
+            let reacted = |key: &ReactionKey| {
+                notes
+                    .reacted(key)
+                    .unwrap_or_else(|| looked_up.reactions.contains(key))
             };
             let now_ms = settings.clock.now_ms();
             let context = Context {
                 state: &speculative,
                 settings,
+                rights: &rights,
                 known: &known,
+                reacted: &reacted,
                 now_ms,
             };
-            match decide(&context, &author, role, wish) {
+            match decide(&context, &author, wish) {
                 Err(error) => reply.send(Err(error)),
                 Ok(Decision::Nothing) => reply.send(Ok(plain_receipt(EventId::new(), None))),
                 Ok(Decision::Duplicate {
@@ -243,6 +264,7 @@ impl Writer {
                         if let Err(void) = speculative.apply(&entry.header, provisional) {
                             tracing::error!(reason = void.0, event_name = %entry.header.name, "decided a void record");
                         }
+                        notes.take(&entry.header, provisional);
                         in_batch.insert(entry.header.event_id.clone(), entries.len());
                         entries.push(entry);
                     }
@@ -338,6 +360,13 @@ impl Writer {
             Known::of(&header, sequence),
             self.inner.view.applied(),
         );
+        self.notes.take(&header, sequence);
+        if let Act::MessageDeleted { message_id: deleted } | Act::FileDeleted { file_id: deleted, .. } =
+            &header.act
+        {
+            self.known.delete(deleted);
+            self.inner.recent.erase(deleted);
+        }
         let streams = streams(&header);
         if let (Address::Channel(channel), false) = (&header.destination, streams.is_empty()) {
             self.inner.count_channel_event(channel);

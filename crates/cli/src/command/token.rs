@@ -196,10 +196,7 @@ impl Access {
             }
             Self::Directory(workspace) => {
                 let agent_id = "openagents-cli".parse().context("cannot act as an agent")?;
-                let caller = Caller {
-                    agent_id,
-                    role: Role::Admin,
-                };
+                let caller = Caller::new(agent_id, Role::Admin);
                 let params = Json::encode(&call)?;
                 let reply = workspace.call(&caller, C::METHOD, &params).await;
                 workspace.close().await;

@@ -38,18 +38,13 @@ impl Visitor {
             );
             ErrorBody::field(ErrorCode::InvalidField, AGENT_HEADER, message)
         })?;
-        Ok(Caller {
-            agent_id,
-            role: self.principal.role,
-        })
+        Ok(self.principal.caller(agent_id))
     }
 
     /// The agent that asks or, where it does not matter, a newcomer that nobody knows.
     pub(super) fn anybody(&self) -> Caller {
-        Caller {
-            agent_id: self.agent_id.clone().unwrap_or_else(AgentId::generate),
-            role: self.principal.role,
-        }
+        let agent_id = self.agent_id.clone().unwrap_or_else(AgentId::generate);
+        self.principal.caller(agent_id)
     }
 
     fn of(headers: &HeaderMap, host: &Host) -> Result<Self, ErrorBody> {

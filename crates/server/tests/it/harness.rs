@@ -85,10 +85,7 @@ impl Running {
     }
 
     pub(crate) async fn make_token(&self, params: CreateToken) -> CreatedToken {
-        let operator = Caller {
-            agent_id: "operator".parse().unwrap(),
-            role: Role::Admin,
-        };
+        let operator = Caller::new("operator".parse().unwrap(), Role::Admin);
         self.server
             .workspace()
             .create_token(&operator, params)

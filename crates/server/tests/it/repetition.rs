@@ -32,10 +32,7 @@ async fn a_repeated_event_is_stored_once() {
 async fn repetitions_in_flight_together_are_duplicates_too() {
     let running = Running::start().await;
     let workspace = running.server.workspace();
-    let alice = Caller {
-        agent_id: "alice".parse().unwrap(),
-        role: Role::Member,
-    };
+    let alice = Caller::new("alice".parse().unwrap(), Role::Member);
     let mut event = post("general", "once");
     event["event_id"] = "id-1".into();
     let draft = Draft::parse(serde_json::from_value(event).unwrap()).unwrap();

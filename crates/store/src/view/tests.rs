@@ -539,6 +539,7 @@ async fn conversations_come_newest_first_and_count_what_is_in_both_streams() {
         view.count_in_both(
             [between("alice", "bob"), Stream::Inbox(agent("alice"))],
             Sequence::new(after),
+            Sequence::MAX,
             limit,
         )
     };

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod channels;
 mod delivery;
 mod history;
+mod messages;
 mod presence;
 mod room;
 mod schedule;

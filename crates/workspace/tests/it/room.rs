@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use openagents_protocol::call::{GetMessage, Message};
 use openagents_protocol::frame::{Backlog, ServerFrame, SessionKind};
 use openagents_protocol::record::Role;
-use openagents_protocol::{Draft, ErrorBody, Event, Receipt, Sequence};
+use openagents_protocol::{Draft, ErrorBody, ErrorCode, Event, EventId, Receipt, Sequence};
 use openagents_workspace::{
     Attach, Caller, Deliveries, Durability, Execution, Outgoing, Principal, Session, Settings, Workspace,
 };
@@ -101,6 +102,16 @@ impl Room {
         self.publish(from, post(text)).await.unwrap()
     }
 
+    /// A message as this agent is told it.
+    pub(crate) async fn message(&self, reader: &str, id: &EventId) -> Result<Message, ErrorCode> {
+        let message_id = id.clone();
+        let told = self
+            .workspace
+            .get_message(&caller(reader), GetMessage { message_id })
+            .await;
+        told.map_err(|error| error.code)
+    }
+
     pub(crate) async fn tell(&self, from: &str, to: &str, text: &str) -> Receipt {
         let message = Event::new("direct.message.received").to(format!("agent:{to}"));
         self.publish(from, message.payload(json!({"content": text})))
@@ -110,10 +121,7 @@ impl Room {
 }
 
 pub(crate) fn caller(agent_id: &str) -> Caller {
-    Caller {
-        agent_id: agent_id.parse().unwrap(),
-        role: Role::Admin,
-    }
+    Caller::new(agent_id.parse().unwrap(), Role::Admin)
 }
 
 pub(crate) fn post(text: &str) -> Event {

@@ -1,0 +1,514 @@
+//! Calls about messages: reading them with everything that was said of them later, and changing them.
+
+use std::collections::HashMap;
+
+use openagents_protocol::call::{
+    Conversation, Conversations, DEFAULT_MESSAGES, DeleteMessage, EditMessage, GetMessage, ListConversations,
+    ListMessages, Message, Messages, React, Reaction,
+};
+use openagents_protocol::record::Record;
+use openagents_protocol::{
+    Address, AgentId, ErrorBody, ErrorCode, EventId, Receipt, Sequence, message_content,
+};
+use openagents_store::Error as StoreError;
+use openagents_store::view::{Annotations, Bounds, Direction, Note, Reacted, Stream};
+
+use super::{agent_id, channel_name, page_limit, seconds, unreadable};
+use crate::decide::{Wish, no_channel};
+use crate::entitlement::{is_visible, may_read_history};
+use crate::follower::note;
+use crate::rights::permission::READ_CHANNELS;
+use crate::workspace::{Caller, Inner, Workspace};
+
+/// Records read at once while looking for messages.
+const HISTORY_CHUNK: usize = 256;
+
+/// Agents named with a reaction.
+const NAMED_REACTORS: usize = 100;
+
+/// Unread messages counted one by one.
+const MOST_UNREAD: usize = 10_000;
+
+/// Messages that belong together, and where they begin.
+struct History {
+    stream: Stream,
+    /// Everything at or before it belongs to a channel that was deleted.
+    since: Sequence,
+}
+
+impl Workspace {
+    /// Reads the messages of a channel, of a conversation of the caller or of a thread.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_field`, `invalid_name`, `channel_not_found`, `not_a_member`, `agent_not_found`, `message_not_found`,
+    /// `forbidden`.
+    pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
+        let limit = page_limit(params.limit, DEFAULT_MESSAGES)?;
+        let history = self.history_of(caller, &params).await?;
+        let (from, direction) = match (params.before, params.after) {
+            (Some(_), Some(_)) => {
+                return Err(ErrorBody::field(
+                    ErrorCode::InvalidField,
+                    "before",
+                    "either before or after, not both",
+                ));
+            }
+            (None, Some(after)) => (
+                Sequence::new(after.min(Sequence::MAX.get())).max(history.since),
+                Direction::Forward,
+            ),
+            (before, None) => {
+                let before = before.map_or(Sequence::MAX, |before| {
+                    Sequence::new(before.min(Sequence::MAX.get()))
+                });
+                (before, Direction::Backward)
+            }
+        };
+        let skip = params.offset.unwrap_or(0);
+        let (records, has_more) = self
+            .collect_messages(caller, &history, from, direction, skip, limit)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let messages = self.tell_messages(records).await?;
+        Ok(Messages { messages, has_more })
+    }
+
+    /// One message that the caller may read.
+    ///
+    /// # Errors
+    ///
+    /// `message_not_found`, `forbidden`.
+    pub async fn get_message(&self, caller: &Caller, params: GetMessage) -> Result<Message, ErrorBody> {
+        let record = self.readable_message(caller, &params.message_id).await?;
+        let told = self.tell_messages(vec![record]).await?.pop();
+        told.ok_or_else(|| no_message(&params.message_id))
+    }
+
+    /// Replaces the content of a message of the caller.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_field`, `message_not_found`, `forbidden`, `channel_archived`.
+    pub async fn edit_message(&self, caller: &Caller, params: EditMessage) -> Result<Receipt, ErrorBody> {
+        let content = message_content(&params.content)?;
+        let message_id = params.message_id;
+        self.wish_for(caller, Wish::EditMessage { message_id, content })
+            .await
+    }
+
+    /// Deletes a message. Its content is erased from the log moments later, also if the server is killed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `message_not_found`, `forbidden`.
+    pub async fn delete_message(&self, caller: &Caller, params: DeleteMessage) -> Result<Receipt, ErrorBody> {
+        let message_id = params.message_id;
+        self.wish_for(caller, Wish::DeleteMessage { message_id }).await
+    }
+
+    /// Reacts to a message, or takes the reaction back.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_field`, `message_not_found`, `forbidden`, `channel_archived`.
+    pub async fn react(&self, caller: &Caller, params: React) -> Result<Receipt, ErrorBody> {
+        let React {
+            message_id,
+            reaction,
+            action,
+        } = params;
+        let wish = Wish::React {
+            message_id,
+            reaction,
+            action,
+        };
+        self.wish_for(caller, wish).await
+    }
+
+    /// The conversations of the caller, the one with the newest message first.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_field`.
+    pub async fn list_conversations(
+        &self,
+        caller: &Caller,
+        params: ListConversations,
+    ) -> Result<Conversations, ErrorBody> {
+        let limit = page_limit(params.limit, DEFAULT_MESSAGES)?;
+        let before = params.before.map_or(Sequence::MAX, |before| {
+            Sequence::new(before.min(Sequence::MAX.get()))
+        });
+        let others = self
+            .others(&caller.agent_id, before, limit)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let has_more = limit < others.len();
+        let mut conversations = Vec::with_capacity(limit.min(others.len()));
+        for other in others.into_iter().take(limit) {
+            let history = History {
+                stream: Stream::Conversation(caller.agent_id.clone(), other.clone()),
+                since: Sequence::ZERO,
+            };
+            let read = async {
+                let last = self.collect_messages(caller, &history, Sequence::MAX, Direction::Backward, 0, 1);
+                Ok((last.await?.0, self.unread_of(&caller.agent_id, &other).await?))
+            };
+            let (last, unread) = read.await.map_err(|error: StoreError| unreadable(&error))?;
+            conversations.push(Conversation {
+                agent_id: other.to_string(),
+                unread,
+                last_message: self.tell_messages(last).await?.pop(),
+            });
+        }
+        Ok(Conversations {
+            conversations,
+            has_more,
+        })
+    }
+
+    async fn history_of(&self, caller: &Caller, params: &ListMessages) -> Result<History, ErrorBody> {
+        let snapshot = self.snapshot();
+        match (&params.channel, &params.agent_id, &params.thread_id) {
+            (Some(channel), None, None) => {
+                let name = channel_name("channel", channel)?;
+                let channel = snapshot
+                    .state
+                    .channels
+                    .get(&name)
+                    .ok_or_else(|| no_channel(&name))?;
+                if !may_read_history(&snapshot.state, &caller.agent_id, &name) {
+                    let message = format!("join channel {name} first");
+                    return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
+                }
+                caller.rights().require(READ_CHANNELS)?;
+                Ok(History {
+                    stream: Stream::Channel(name),
+                    since: channel.created_at,
+                })
+            }
+            (None, Some(agent), None) => {
+                let agent = agent_id("agent_id", agent)?;
+                if !snapshot.state.agents.contains_key(&agent) {
+                    let message = format!("no agent {agent} was ever here");
+                    return Err(ErrorBody::field(ErrorCode::AgentNotFound, "agent_id", message));
+                }
+                Ok(History {
+                    stream: Stream::Conversation(caller.agent_id.clone(), agent),
+                    since: Sequence::ZERO,
+                })
+            }
+            (None, None, Some(root)) => {
+                let record = self.readable_message(caller, root).await?;
+                Ok(History {
+                    stream: Stream::Thread(root.clone()),
+                    since: record.sequence,
+                })
+            }
+            _ => Err(ErrorBody::field(
+                ErrorCode::InvalidField,
+                "channel",
+                "name either a channel, an agent_id or a thread_id",
+            )),
+        }
+    }
+
+    /// The record of a message that the caller may read.
+    pub(crate) async fn readable_message(&self, caller: &Caller, id: &EventId) -> Result<Record, ErrorBody> {
+        let found = self
+            .inner()
+            .find_event(id)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let snapshot = self.snapshot();
+        let readable = found.filter(|record| {
+            let header = &record.header;
+            let own = header.source.agent() == Some(&caller.agent_id);
+            record.is_message()
+                && is_visible(&caller.agent_id, header)
+                && match &header.destination {
+                    Address::Channel(channel) => {
+                        let there = snapshot.state.channels.get(channel);
+                        there.is_some_and(|channel| channel.created_at <= record.sequence)
+                            && may_read_history(&snapshot.state, &caller.agent_id, channel)
+                            && caller.rights().require(READ_CHANNELS).is_ok()
+                    }
+                    Address::Agent(addressee) => own || *addressee == caller.agent_id,
+                    _ => false,
+                }
+        });
+        readable.ok_or_else(|| no_message(id))
+    }
+
+    /// Messages of a history that the caller may read and that are not erased, and whether there are more.
+    async fn collect_messages(
+        &self,
+        caller: &Caller,
+        history: &History,
+        mut from: Sequence,
+        direction: Direction,
+        mut skip: u64,
+        limit: usize,
+    ) -> Result<(Vec<Record>, bool), StoreError> {
+        let mut found: Vec<Record> = Vec::new();
+        loop {
+            let (records, next) = self.history_chunk(&history.stream, from, direction).await?;
+            for record in records {
+                let readable = record.is_message()
+                    && record.body.is_some()
+                    && history.since < record.sequence
+                    && is_visible(&caller.agent_id, &record.header);
+                if !readable {
+                    continue;
+                }
+                if 0 < skip {
+                    skip -= 1;
+                } else if found.len() == limit {
+                    return Ok((found, true));
+                } else {
+                    found.push(record);
+                }
+            }
+            match next {
+                Some(next) if history.since < next => from = next,
+                _ => return Ok((found, false)),
+            }
+        }
+    }
+
+    /// The next records of a stream in one direction, from memory and the index, and where to go on.
+    async fn history_chunk(
+        &self,
+        stream: &Stream,
+        from: Sequence,
+        direction: Direction,
+    ) -> Result<(Vec<Record>, Option<Sequence>), StoreError> {
+        let inner = self.inner();
+        // What the index may lack is in memory: everything after the floor. One look gives both, so that what moves
+        // to the index meanwhile is in the one or in the other.
+        let bounds = match direction {
+            Direction::Backward => Bounds {
+                after: Sequence::ZERO,
+                before: from,
+            },
+            Direction::Forward => Bounds {
+                after: from,
+                before: Sequence::MAX,
+            },
+        };
+        let (floor, newest) = inner.recent.of_stream(stream, bounds);
+        let newest = newest.into_iter().map(|commit| commit.record.clone());
+        match direction {
+            Direction::Backward if floor.next() < from => {
+                let newer = newest.filter(|record| floor < record.sequence).rev();
+                return Ok((newer.collect(), Some(floor.next())));
+            }
+            Direction::Forward if floor <= from => return Ok((newest.collect(), None)),
+            _ => {}
+        }
+        let bounds = Bounds {
+            before: bounds.before.min(floor.next()),
+            ..bounds
+        };
+        let sequences = inner
+            .view
+            .page(stream.clone(), bounds, direction, 0, HISTORY_CHUNK)
+            .await?;
+        let next = match (sequences.len() == HISTORY_CHUNK, direction) {
+            (true, _) => sequences.last().copied(),
+            (false, Direction::Forward) => Some(floor),
+            (false, Direction::Backward) => None,
+        };
+        let mut records = inner.log.read_at(sequences).await?;
+        if let Direction::Backward = direction {
+            records.reverse();
+        }
+        Ok((records, next))
+    }
+
+    /// Messages as they are now: edited, with their reactions and the number of replies. Deleted ones are left out.
+    pub(crate) async fn tell_messages(&self, records: Vec<Record>) -> Result<Vec<Message>, ErrorBody> {
+        let told = async {
+            let inner = self.inner();
+            let ids = records.iter().map(|record| record.header.event_id.clone());
+            let annotations = inner.annotations(ids.collect()).await?;
+            let mut messages = Vec::with_capacity(records.len());
+            for (record, annotations) in records.iter().zip(annotations) {
+                if !annotations.deleted {
+                    messages.push(inner.tell_message(record, annotations).await?);
+                }
+            }
+            Ok(messages)
+        };
+        told.await.map_err(|error: StoreError| unreadable(&error))
+    }
+
+    /// The agents that an agent has messages with, the newest first; one more than the limit where there are more.
+    async fn others(
+        &self,
+        agent: &AgentId,
+        before: Sequence,
+        limit: usize,
+    ) -> Result<Vec<AgentId>, StoreError> {
+        let inner = self.inner();
+        // Memory first: what moves to the view meanwhile is in both.
+        let newer = inner.recent.select(|kept| match &kept.streams[..] {
+            streams if !kept.commit.record.is_message() || streams.is_empty() => None,
+            streams => streams.iter().find_map(|stream| match stream {
+                Stream::Conversation(one, other) if one == agent => {
+                    Some((other.clone(), kept.commit.sequence()))
+                }
+                Stream::Conversation(one, other) if other == agent => {
+                    Some((one.clone(), kept.commit.sequence()))
+                }
+                _ => None,
+            }),
+        });
+        let mut newest: HashMap<AgentId, Sequence> = newer.into_iter().collect();
+        let wanted = limit + 1 + newest.len();
+        for (other, sequence) in inner.view.conversations(agent.clone(), before, wanted).await? {
+            newest.entry(other).or_insert(sequence);
+        }
+        let mut others: Vec<(AgentId, Sequence)> = newest
+            .into_iter()
+            .filter(|(_, sequence)| *sequence < before)
+            .collect();
+        others.sort_unstable_by_key(|(_, sequence)| std::cmp::Reverse(*sequence));
+        others.truncate(limit + 1);
+        Ok(others.into_iter().map(|(other, _)| other).collect())
+    }
+
+    /// How many messages of another agent an agent has not handled yet.
+    async fn unread_of(&self, agent: &AgentId, other: &AgentId) -> Result<u64, StoreError> {
+        let inner = self.inner();
+        let cursor = inner.cursor(agent).unwrap_or(Sequence::ZERO);
+        let applied = inner.view.applied();
+        let newer = inner.recent.select(|kept| {
+            let header = kept.commit.header();
+            let unread = applied.max(cursor) < kept.commit.sequence()
+                && kept.commit.record.is_message()
+                && header.source.agent() == Some(other)
+                && header.destination == Address::Agent(agent.clone());
+            unread.then_some(())
+        });
+        let streams = [
+            Stream::Conversation(agent.clone(), other.clone()),
+            Stream::Inbox(agent.clone()),
+        ];
+        let older = inner
+            .view
+            .count_in_both(streams, cursor, applied, MOST_UNREAD)
+            .await?;
+        Ok((older + newer.len() as u64).min(MOST_UNREAD as u64))
+    }
+}
+
+impl Inner {
+    /// What was said of messages up to now, in the order of the ids.
+    async fn annotations(&self, ids: Vec<EventId>) -> Result<Vec<Annotations>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let positions: HashMap<&EventId, usize> = ids.iter().zip(0..).collect();
+        loop {
+            let (through, mut annotations) = self.view.annotations(ids.clone()).await?;
+            let newer = self.recent.select_after(through, |kept| {
+                let header = kept.commit.header();
+                let replies_to = header.thread.clone().filter(|_| kept.commit.record.is_message());
+                let news = (note(header), replies_to);
+                (news != (None, None)).then(|| (kept.commit.sequence(), news))
+            });
+            // What memory let go of is in the view by now: look again.
+            let Some(newer) = newer else { continue };
+            for (at, (note, replies_to)) in newer {
+                if let Some(index) = replies_to.and_then(|root| positions.get(&root)) {
+                    annotations[*index].replies += 1;
+                }
+                if let Some(note) = note
+                    && let Some(index) = positions.get(about(&note))
+                {
+                    annotate(&mut annotations[*index], at, note);
+                }
+            }
+            return Ok(annotations);
+        }
+    }
+
+    async fn tell_message(&self, record: &Record, annotations: Annotations) -> Result<Message, StoreError> {
+        let mut message = Message::of(record);
+        message.reply_count = annotations.replies;
+        message.reactions = reactions(annotations.reactions);
+        if let Some(edited) = annotations.edited
+            && let Some(edit) = self.find_record(edited).await?
+        {
+            message.content = edit.content();
+            message.edited_at = Some(seconds(edit.header.time_ms));
+        }
+        Ok(message)
+    }
+
+    /// The record of an event, from memory or by the view.
+    pub(crate) async fn find_event(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        let here = self.recent.select(|kept| {
+            let matches = kept.commit.header().event_id == *id;
+            matches.then(|| kept.commit.record.clone())
+        });
+        if let Some(record) = here.into_iter().next_back() {
+            return Ok(Some(record));
+        }
+        let found = self.view.find(vec![id.clone()]).await?.pop();
+        match found.filter(|found| !found.deleted) {
+            Some(found) => self.find_record(found.sequence).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// The event that a note is about.
+fn about(note: &Note) -> &EventId {
+    match note {
+        Note::Edited(message) | Note::Deleted(message) => message,
+        Note::Reacted(key, _) => &key.message,
+    }
+}
+
+fn annotate(annotations: &mut Annotations, at: Sequence, note: Note) {
+    match note {
+        Note::Edited(_) => annotations.edited = Some(at),
+        Note::Deleted(_) => annotations.deleted = true,
+        Note::Reacted(key, Reacted::Added) => annotations.reactions.push((at, key.reaction, key.agent)),
+        Note::Reacted(key, Reacted::Removed) => annotations
+            .reactions
+            .retain(|(_, reaction, agent)| *reaction != key.reaction || *agent != key.agent),
+    }
+}
+
+/// Reactions in the order of the first of each.
+fn reactions(all: Vec<(Sequence, String, AgentId)>) -> Vec<Reaction> {
+    let mut counted: Vec<Reaction> = Vec::new();
+    for (_, reaction, agent) in all {
+        let known = counted.iter_mut().find(|known| known.reaction == reaction);
+        let entry = match known {
+            Some(entry) => entry,
+            None => {
+                counted.push(Reaction {
+                    reaction,
+                    count: 0,
+                    agents: Vec::new(),
+                });
+                counted.last_mut().expect("it was just put there")
+            }
+        };
+        entry.count += 1;
+        if entry.agents.len() < NAMED_REACTORS {
+            entry.agents.push(agent.to_string());
+        }
+    }
+    counted
+}
+
+fn no_message(id: &EventId) -> ErrorBody {
+    let message = format!("there is no message {id} for this agent");
+    ErrorBody::field(ErrorCode::MessageNotFound, "message_id", message)
+}

@@ -1,0 +1,234 @@
+//! Decisions about channels: making them, being in them, and what holds in them.
+
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee};
+use openagents_protocol::record::Act;
+use openagents_protocol::{Address, ChannelName, ErrorBody, ErrorCode, Source};
+
+use super::{Context, Decision, change, check_channels, created, no_channel, registration};
+use crate::rights::permission::MANAGE_CHANNELS;
+use crate::state::Channel;
+
+pub(super) fn create(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    description: String,
+) -> Result<Decision, ErrorBody> {
+    if context.state.channels.contains_key(&channel) {
+        let message = format!("there is a channel {channel} already");
+        return Err(ErrorBody::field(ErrorCode::ChannelExists, "name", message));
+    }
+    check_channels(context)?;
+    let mut entries = registration(context, author)?;
+    entries.push(created(context, author, channel, description));
+    Ok(Decision::Append {
+        entries,
+        unknown: Vec::new(),
+    })
+}
+
+pub(super) fn join(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+) -> Result<Decision, ErrorBody> {
+    let there = existing(context, &channel)?;
+    if author
+        .agent()
+        .is_none_or(|agent| context.state.in_channel(agent, there))
+    {
+        return Ok(Decision::Nothing);
+    }
+    let act = Act::ChannelJoined {
+        channel: channel.clone(),
+    };
+    change(context, author, "channel.joined", Address::Channel(channel), act)
+}
+
+pub(super) fn leave(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+) -> Result<Decision, ErrorBody> {
+    let there = existing(context, &channel)?;
+    if author
+        .agent()
+        .is_none_or(|agent| !context.state.in_channel(agent, there))
+    {
+        return Ok(Decision::Nothing);
+    }
+    let act = Act::ChannelLeft {
+        channel: channel.clone(),
+    };
+    change(context, author, "channel.left", Address::Channel(channel), act)
+}
+
+pub(super) fn set_topic(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    topic: String,
+) -> Result<Decision, ErrorBody> {
+    let there = existing(context, &channel)?;
+    if author
+        .agent()
+        .is_some_and(|agent| !context.state.in_channel(agent, there))
+    {
+        let message = format!("join channel {channel} first");
+        return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
+    }
+    refuse_archived(&channel, there)?;
+    if there.topic == topic {
+        return Ok(Decision::Nothing);
+    }
+    let destination = Address::Channel(channel.clone());
+    let act = Act::ChannelTopicChanged { channel, topic };
+    change(context, author, "channel.topic.changed", destination, act)
+}
+
+pub(super) fn configure(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    settings: ChannelSettings,
+) -> Result<Decision, ErrorBody> {
+    let there = managed(context, author, &channel)?;
+    let before = there.settings.clone();
+    let settings = ChannelSettings {
+        max_file_size: settings.max_file_size.or(before.max_file_size),
+        allowed_file_types: settings.allowed_file_types.or(before.allowed_file_types),
+        auto_archive_days: settings.auto_archive_days.or(before.auto_archive_days),
+        enable_threading: settings.enable_threading.or(before.enable_threading),
+    };
+    if there.settings == settings {
+        return Ok(Decision::Nothing);
+    }
+    let destination = Address::Channel(channel.clone());
+    let act = Act::ChannelConfigured { channel, settings };
+    change(context, author, "channel.configured", destination, act)
+}
+
+pub(super) fn set_permissions(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    permissions: ChannelPermissions,
+) -> Result<Decision, ErrorBody> {
+    let there = managed(context, author, &channel)?;
+    let before = there.permissions.clone();
+    let permissions = ChannelPermissions {
+        post_messages: permissions.post_messages.or(before.post_messages),
+        upload_files: permissions.upload_files.or(before.upload_files),
+        create_threads: permissions.create_threads.or(before.create_threads),
+        manage_channel: permissions.manage_channel.or(before.manage_channel),
+    };
+    if there.permissions == permissions {
+        return Ok(Decision::Nothing);
+    }
+    let destination = Address::Channel(channel.clone());
+    let act = Act::ChannelPermissionsChanged { channel, permissions };
+    change(context, author, "channel.permissions.changed", destination, act)
+}
+
+pub(super) fn archive(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+    archived: bool,
+) -> Result<Decision, ErrorBody> {
+    let there = managed(context, author, &channel)?;
+    if there.archived == archived {
+        return Ok(Decision::Nothing);
+    }
+    let name = if archived {
+        "channel.archived"
+    } else {
+        "channel.unarchived"
+    };
+    let destination = Address::Channel(channel.clone());
+    change(
+        context,
+        author,
+        name,
+        destination,
+        Act::ChannelArchived { channel, archived },
+    )
+}
+
+pub(super) fn delete(
+    context: &Context<'_>,
+    author: &Source,
+    channel: ChannelName,
+) -> Result<Decision, ErrorBody> {
+    managed(context, author, &channel)?;
+    if context
+        .settings
+        .channels
+        .iter()
+        .any(|(configured, _)| *configured == channel)
+    {
+        let message = format!("the configuration wants channel {channel}: archive it, or take it out there");
+        return Err(ErrorBody::field(ErrorCode::Forbidden, "channel", message));
+    }
+    // Nobody is in it afterwards, so everybody is told.
+    let act = Act::ChannelDeleted { channel };
+    change(context, author, "channel.deleted", Address::Everyone, act)
+}
+
+/// Makes sure that a channel takes messages.
+pub(crate) fn writable(context: &Context<'_>, name: &ChannelName) -> Result<(), ErrorBody> {
+    refuse_archived(name, existing(context, name)?)
+}
+
+/// Whether somebody is among those that a channel lets do something.
+pub(crate) fn is_granted(
+    context: &Context<'_>,
+    author: &Source,
+    grantees: Option<&Vec<Grantee>>,
+    default: Grantee,
+) -> bool {
+    if context.rights.moderates() {
+        return true;
+    }
+    let is_human = || {
+        let agent = author.agent().and_then(|agent| context.state.agents.get(agent));
+        agent.is_some_and(|agent| agent.metadata.get("type").and_then(|kind| kind.as_str()) == Some("human"))
+    };
+    let default = [default];
+    let mut grantees = grantees.map_or(default.as_slice(), Vec::as_slice).iter();
+    grantees.any(|grantee| match grantee {
+        Grantee::All => true,
+        Grantee::Agents => !is_human(),
+        Grantee::Humans => is_human(),
+        Grantee::Admin => false,
+    })
+}
+
+/// A channel that the author manages.
+fn managed<'a>(context: &Context<'a>, author: &Source, name: &ChannelName) -> Result<&'a Channel, ErrorBody> {
+    let channel = existing(context, name)?;
+    let granted = || {
+        let grantees = channel.permissions.manage_channel.as_ref();
+        is_granted(context, author, grantees, Grantee::Admin)
+    };
+    if channel.creator == *author || context.rights.has(MANAGE_CHANNELS) || granted() {
+        return Ok(channel);
+    }
+    let message = format!("only its maker and moderators manage channel {name}");
+    Err(ErrorBody::field(ErrorCode::Forbidden, "channel", message))
+}
+
+fn existing<'a>(context: &Context<'a>, name: &ChannelName) -> Result<&'a Channel, ErrorBody> {
+    match context.state.channels.get(name) {
+        Some(channel) => Ok(channel),
+        None => Err(no_channel(name)),
+    }
+}
+
+fn refuse_archived(name: &ChannelName, channel: &Channel) -> Result<(), ErrorBody> {
+    if !channel.archived {
+        return Ok(());
+    }
+    let message = format!("channel {name} is archived: it can be read, and opened again by who manages it");
+    Err(ErrorBody::field(ErrorCode::ChannelArchived, "channel", message))
+}

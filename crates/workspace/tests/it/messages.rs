@@ -1,0 +1,283 @@
+//! What happens to messages after they were sent.
+
+use openagents_protocol::call::{
+    DeleteMessage, EditMessage, ListConversations, ListMessages, Message, React, ReactAction,
+};
+use openagents_protocol::record::Role;
+use openagents_protocol::{ErrorCode, Event, EventId};
+use openagents_workspace::Caller;
+use serde_json::json;
+
+use crate::room::{Room, caller};
+
+fn member(agent_id: &str) -> Caller {
+    Caller::new(agent_id.parse().unwrap(), Role::Member)
+}
+
+impl Room {
+    async fn messages(&self, reader: &str) -> Vec<Message> {
+        let params = ListMessages {
+            channel: Some("general".to_owned()),
+            ..Default::default()
+        };
+        let page = self.workspace.list_messages(&caller(reader), params).await;
+        page.unwrap().messages
+    }
+
+    async fn react(&self, agent: &str, message_id: &EventId, reaction: &str, action: ReactAction) -> bool {
+        let params = React {
+            message_id: message_id.clone(),
+            reaction: reaction.to_owned(),
+            action,
+        };
+        let receipt = self.workspace.react(&member(agent), params).await.unwrap();
+        receipt.sequence.is_some()
+    }
+
+    async fn edit(&self, agent: &str, message_id: &EventId, text: &str) -> Result<(), ErrorCode> {
+        let params = EditMessage {
+            message_id: message_id.clone(),
+            content: json!(text).into(),
+        };
+        let edited = self.workspace.edit_message(&member(agent), params).await;
+        edited.map(drop).map_err(|error| error.code)
+    }
+
+    async fn delete(&self, who: &Caller, message_id: &EventId) -> Result<(), ErrorCode> {
+        let message_id = message_id.clone();
+        let deleted = self
+            .workspace
+            .delete_message(who, DeleteMessage { message_id })
+            .await;
+        deleted.map(drop).map_err(|error| error.code)
+    }
+}
+
+#[tokio::test]
+async fn reactions_are_counted_once_for_each_agent_and_told_to_others() {
+    let room = Room::open().await;
+    let mut alice = room.attach("alice").await;
+    let id = room.post("alice", "lunch?").await.message_id;
+    assert!(room.react("bob", &id, ":thumbsup:", ReactAction::Add).await);
+    assert!(!room.react("bob", &id, "thumbsup", ReactAction::Add).await);
+    assert!(room.react("carol", &id, "thumbsup", ReactAction::Add).await);
+    assert!(room.react("carol", &id, "🎉", ReactAction::Add).await);
+    assert!(room.react("bob", &id, "thumbsup", ReactAction::Remove).await);
+    assert!(!room.react("bob", &id, "thumbsup", ReactAction::Remove).await);
+
+    let told = alice.texts(4).await;
+    let expected = [
+        "workspace.reaction.added",
+        "workspace.reaction.added",
+        "workspace.reaction.added",
+        "workspace.reaction.removed",
+    ];
+    assert_eq!(told, expected);
+    let reopened = room.reopen().await;
+    let reactions = reopened.messages("alice").await.remove(0).reactions;
+    let shown: Vec<_> = reactions
+        .iter()
+        .map(|reaction| {
+            (
+                reaction.reaction.as_str(),
+                reaction.count,
+                reaction.agents.join(" "),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [("thumbsup", 1, "carol".to_owned()), ("🎉", 1, "carol".to_owned())]
+    );
+    assert!(!reopened.react("carol", &id, "🎉", ReactAction::Add).await);
+}
+
+#[tokio::test]
+async fn a_reaction_to_a_direct_message_goes_to_the_other_side() {
+    let room = Room::open().await;
+    let mut alice = room.attach("alice").await;
+    let mut bob = room.attach("bob").await;
+    let id = room.tell("alice", "bob", "hello").await.message_id;
+    assert_eq!(bob.text().await, "hello");
+    room.react("bob", &id, "wave", ReactAction::Add).await;
+    room.react("alice", &id, "smile", ReactAction::Add).await;
+    alice.text().await;
+    let got = alice.read().await;
+    assert_eq!(got.payload["reaction"], "wave");
+    assert_eq!(got.payload["agent_id"], "bob");
+    assert_eq!(bob.read().await.payload["reaction"], "smile");
+    let mallory = React {
+        message_id: id,
+        reaction: "eyes".to_owned(),
+        action: ReactAction::Add,
+    };
+    let refused = room.workspace.react(&member("mallory"), mallory).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::MessageNotFound);
+}
+
+#[tokio::test]
+async fn only_the_author_edits_and_history_has_the_new_content_under_the_old_id() {
+    let room = Room::open().await;
+    let mut bob = room.attach("bob").await;
+    let id = room.post("alice", "teh plan").await.message_id;
+    assert_eq!(room.edit("bob", &id, "mine").await, Err(ErrorCode::Forbidden));
+    assert_eq!(room.edit("alice", &id, "the plan").await, Ok(()));
+    bob.text().await;
+    let edited = bob.read().await;
+    assert_eq!(edited.event_name, "channel.message.edited");
+    assert_eq!(edited.payload["message_id"], id.as_str());
+    assert_eq!(edited.payload["content"]["text"], "the plan");
+    for room in [room] {
+        let message = room.messages("bob").await.remove(0);
+        assert_eq!(
+            (message.text(), &message.message_id),
+            (Some("the plan"), &id.to_string())
+        );
+        assert!(message.edited_at.is_some());
+        let room = room.reopen().await;
+        assert_eq!(room.messages("bob").await[0].text(), Some("the plan"));
+    }
+}
+
+#[tokio::test]
+async fn deleted_messages_are_gone_from_history_catch_up_and_disk() {
+    let room = Room::open().await;
+    room.post("bob", "kept").await;
+    let id = room.post("alice", "the first secret").await.message_id;
+    assert_eq!(room.edit("alice", &id, "the second secret").await, Ok(()));
+    assert_eq!(room.delete(&member("bob"), &id).await, Err(ErrorCode::Forbidden));
+    assert_eq!(room.delete(&member("alice"), &id).await, Ok(()));
+    assert_eq!(
+        room.delete(&member("alice"), &id).await,
+        Err(ErrorCode::MessageNotFound)
+    );
+    assert_eq!(
+        room.edit("alice", &id, "back").await,
+        Err(ErrorCode::MessageNotFound)
+    );
+    let left: Vec<_> = room.messages("bob").await;
+    assert_eq!(left.len(), 1);
+
+    // Who comes back gets the deletion, and the message without its content.
+    let mut bob = room.attach("bob").await;
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let event = bob.read().await;
+        assert!(!event.payload.to_string().contains("secret"), "{event:?}");
+        names.push(event.event_name);
+    }
+    assert_eq!(
+        names,
+        [
+            "channel.message.posted",
+            "channel.message.edited",
+            "channel.message.deleted"
+        ]
+    );
+    let room = room
+        .reopen_after(async |directory, _| {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let bytes = std::fs::read(&path).unwrap();
+                    let found = bytes.windows(6).any(|window| window == b"secret");
+                    assert!(!found, "{} has it", path.display());
+                }
+            }
+        })
+        .await;
+    assert_eq!(room.messages("bob").await.len(), 1);
+    let moderated = room.post("bob", "rude").await.message_id;
+    assert_eq!(room.delete(&caller("moderator"), &moderated).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_thread_is_read_by_its_first_message_and_counted_with_it() {
+    let room = Room::open().await;
+    let root = room.post("alice", "question").await.message_id;
+    let reply = |text: &str, to: &EventId| {
+        let mut event = Event::new("channel.message.replied").to("channel:general");
+        event.reply_to_id = Some(to.to_string());
+        event.payload(json!({"content": text}))
+    };
+    let first = room.publish("bob", reply("one", &root)).await.unwrap().message_id;
+    room.publish("carol", reply("two", &first)).await.unwrap();
+    room.post("dave", "beside").await;
+    for room in [room.reopen().await] {
+        let params = ListMessages {
+            thread_id: Some(root.clone()),
+            after: Some(0),
+            ..Default::default()
+        };
+        let thread = room
+            .workspace
+            .list_messages(&caller("bob"), params)
+            .await
+            .unwrap();
+        let texts: Vec<_> = thread.messages.iter().filter_map(Message::text).collect();
+        assert_eq!(texts, ["one", "two"]);
+        assert_eq!(thread.messages[1].thread_id.as_deref(), Some(root.as_str()));
+        assert_eq!(room.message("bob", &root).await.unwrap().reply_count, 2);
+    }
+}
+
+#[tokio::test]
+async fn conversations_show_the_newest_first_with_what_is_unread() {
+    let room = Room::open().await;
+    let mut alice = room.attach("alice").await;
+    room.attach("bob").await;
+    room.tell("bob", "alice", "one").await;
+    let read = room.tell("carol", "alice", "two").await.sequence.unwrap();
+    while alice.read().await.sequence != Some(read) {}
+    alice.session.acknowledge(read);
+    room.tell("bob", "alice", "three").await;
+    room.tell("bob", "alice", "four").await;
+    room.tell("alice", "bob", "five").await;
+    let room = room.reopen().await;
+    room.tell("bob", "alice", "six").await;
+    let params = ListConversations::default();
+    let found = room
+        .workspace
+        .list_conversations(&caller("alice"), params)
+        .await
+        .unwrap();
+    let shown: Vec<_> = found
+        .conversations
+        .iter()
+        .map(|one| {
+            (
+                one.agent_id.as_str(),
+                one.unread,
+                one.last_message.as_ref().unwrap().text().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(shown, [("bob", 3, "six"), ("carol", 0, "two")]);
+    let limited = ListConversations {
+        limit: Some(1),
+        before: None,
+    };
+    let first = room
+        .workspace
+        .list_conversations(&caller("alice"), limited)
+        .await
+        .unwrap();
+    assert!(first.has_more);
+}
+
+#[tokio::test]
+async fn messages_of_others_are_not_told() {
+    let room = Room::open().await;
+    room.attach("bob").await;
+    let id = room.tell("alice", "bob", "between us").await.message_id;
+    assert_eq!(
+        room.message("mallory", &id).await.unwrap_err(),
+        ErrorCode::MessageNotFound
+    );
+    let params = ListMessages {
+        thread_id: Some(id),
+        ..Default::default()
+    };
+    let refused = room.workspace.list_messages(&caller("mallory"), params).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::MessageNotFound);
+}
