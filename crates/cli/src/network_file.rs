@@ -1,10 +1,12 @@
 //! `network.yaml`: what of it has an effect here, and what has not.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use openagents_protocol::ChannelName;
+use openagents_server::Group;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -12,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 const MESSAGING: &str = "workspace.messaging";
 
 /// What a `network.yaml` decides. Paths are taken from the folder of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NetworkFile {
     pub(crate) name: String,
     pub(crate) description: Option<String>,
@@ -26,6 +28,9 @@ pub(crate) struct NetworkFile {
     pub(crate) max_frame_bytes: Option<usize>,
     pub(crate) log_level: Option<String>,
     pub(crate) data: Option<PathBuf>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) default_group: Option<String>,
+    pub(crate) requires_password: bool,
     /// Paths of what was written and has no effect.
     pub(crate) without_effect: Vec<String>,
 }
@@ -54,6 +59,12 @@ impl NetworkFile {
             max_connections: network.max_connections,
             log_level,
             data: data_dir.map(|data| folder.join(data)),
+            groups: groups(
+                network.agent_groups.unwrap_or_default(),
+                network.requires_password,
+            )?,
+            default_group: network.default_agent_group,
+            requires_password: network.requires_password,
             ..Self::default()
         };
         if let Some(security) = network.security
@@ -133,6 +144,36 @@ impl NetworkFile {
     }
 }
 
+/// The groups of agents. A password is stored as bcrypt or as hex SHA-256, never as it is.
+fn groups(written: BTreeMap<String, AgentGroup>, requires_password: bool) -> anyhow::Result<Vec<Group>> {
+    let one = |(name, group): (String, AgentGroup)| {
+        let path = format!("network.agent_groups.{name}");
+        let is_hash = |hash: &String| {
+            let sha_256 = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+            sha_256 || (hash.starts_with("$2") && hash.len() == 60)
+        };
+        if group.password_hash.as_ref().is_some_and(|hash| !is_hash(hash)) {
+            bail!("{path}.password_hash: it is neither bcrypt (`$2b$...`) nor a SHA-256 of 64 hex digits");
+        }
+        if requires_password && group.password_hash.is_none() {
+            bail!("{path}: with requires_password, every group has a password_hash");
+        }
+        let metadata = group.metadata.unwrap_or_default();
+        let permissions = metadata.get("permissions").map(|listed| {
+            serde_json::from_value(listed.clone())
+                .with_context(|| format!("{path}.metadata.permissions is not a list of names"))
+        });
+        Ok(Group {
+            name,
+            description: group.description.unwrap_or_default(),
+            password_hash: group.password_hash,
+            permissions: permissions.transpose()?,
+            metadata: serde_json::Value::Object(metadata).into(),
+        })
+    };
+    written.into_iter().map(one).collect()
+}
+
 fn certificate(
     path: &str,
     folder: &Path,
@@ -209,6 +250,17 @@ struct Network {
     mods: Option<Vec<Mod>>,
     max_connections: Option<usize>,
     security: Option<Security>,
+    agent_groups: Option<BTreeMap<String, AgentGroup>>,
+    default_agent_group: Option<String>,
+    #[serde(default)]
+    requires_password: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct AgentGroup {
+    description: Option<String>,
+    password_hash: Option<String>,
+    metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]

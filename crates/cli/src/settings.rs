@@ -127,6 +127,11 @@ impl ServeFlags {
         if let Some(channels) = file.channels {
             config.workspace.channels = channels;
         }
+        config.workspace.groups = file.groups;
+        config.workspace.requires_password = file.requires_password;
+        if let Some(group) = file.default_group {
+            config.workspace.default_group = group;
+        }
         let limits = &mut config.limits;
         limits.max_connections = file.max_connections.unwrap_or(limits.max_connections);
         limits.max_frame_bytes = file.max_frame_bytes.unwrap_or(limits.max_frame_bytes);

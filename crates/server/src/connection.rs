@@ -44,9 +44,7 @@ pub(crate) async fn serve(mut socket: WebSocket, host: Arc<Host>) {
         Ok((session, deliveries, welcome)) => {
             let frame = ServerFrame::Welcome(Box::new(welcome)).encode();
             if send(&mut socket, &host, vec![text(frame)]).await.is_ok() {
-                Connection::new(socket, &host, &workspace, session)
-                    .run(deliveries)
-                    .await;
+                Connection::new(socket, &host, session).run(deliveries).await;
             }
         }
         Err(dismissal) => say_goodbye(&mut socket, &host, dismissal).await,
@@ -98,7 +96,7 @@ async fn begin(
         token: hello.token,
         password_hash: hello.password_hash,
     };
-    let principal = host.authenticate(&credentials).map_err(refuse)?;
+    let principal = host.authenticate(&credentials).await.map_err(refuse)?;
     let agent_id = hello.agent_id.as_deref().map(AgentId::from_written).transpose();
     let agent_id = agent_id.map_err(|error| refuse(ErrorBody::name("agent_id", &error)))?;
     let attach = Attach {
@@ -131,7 +129,6 @@ async fn begin(
 struct Connection<'a> {
     socket: WebSocket,
     host: &'a Host,
-    workspace: &'a Workspace,
     session: Session,
     calls: FuturesUnordered<BoxFuture<'static, Message>>,
     heard: Instant,
@@ -150,12 +147,11 @@ enum End {
 }
 
 impl<'a> Connection<'a> {
-    fn new(socket: WebSocket, host: &'a Host, workspace: &'a Workspace, session: Session) -> Self {
+    fn new(socket: WebSocket, host: &'a Host, session: Session) -> Self {
         let calls = FuturesUnordered::new();
         Self {
             socket,
             host,
-            workspace,
             session,
             calls,
             heard: Instant::now(),
@@ -324,8 +320,7 @@ impl<'a> Connection<'a> {
                     .await
             }
             ClientFrame::Request(request) => {
-                self.calls
-                    .push(answer(self.workspace.clone(), self.session.clone(), request).boxed());
+                self.calls.push(answer(self.session.clone(), request).boxed());
                 ControlFlow::Continue(())
             }
             ClientFrame::Ack(ack) => {
@@ -421,10 +416,8 @@ async fn take_next(mut deliveries: Deliveries) -> (Deliveries, Vec<Outgoing>) {
     (deliveries, outgoing)
 }
 
-async fn answer(workspace: Workspace, session: Session, request: Request) -> Message {
-    let outcome = workspace
-        .call(session.caller(), &request.method, &request.params)
-        .await;
+async fn answer(session: Session, request: Request) -> Message {
+    let outcome = session.call(&request.method, &request.params).await;
     let (result, error) = match outcome {
         Ok(result) => (Some(result), None),
         Err(error) => (None, Some(error)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorBody, ErrorCode, Secret};
-use openagents_workspace::{Principal, Settings, StoreError, Workspace, password_hash, stored_hash};
+use openagents_workspace::{Groups, Principal, Settings, StoreError, Workspace, password_hash, stored_hash};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,7 @@ pub(crate) struct Host {
     tokens: Vec<String>,
     open: Open,
     exposed: bool,
+    groups: Option<Groups>,
     /// There was a token.
     guarded: AtomicBool,
     allowed_origins: Vec<String>,
@@ -56,6 +57,7 @@ impl Host {
             tokens,
             open: config.open,
             exposed: config.is_exposed(),
+            groups: Groups::of(&config.workspace),
             guarded: AtomicBool::new(false),
             allowed_origins: config.allowed_origins.clone(),
             tracker: TaskTracker::new(),
@@ -77,33 +79,52 @@ impl Host {
             || (!self.exposed && self.tokens.is_empty() && !self.guarded.load(Ordering::Relaxed))
     }
 
-    /// Who somebody is by what they show.
-    pub(crate) fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
+    /// Who somebody is by what they show: the bearer of a token, an agent of a group, or anybody where the workspace is
+    /// open.
+    pub(crate) async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
         let shown = match (&credentials.token, &credentials.password_hash) {
             (Some(token), _) => Some(password_hash(token.expose())),
             (None, Some(hash)) => Some(hash.expose().to_ascii_lowercase()),
             (None, None) => None,
         };
-        let anyone = Principal::anyone(if self.exposed { Role::Member } else { Role::Admin });
-        let Some(shown) = shown else {
-            if self.is_open() {
-                return Ok(anyone);
+        let refusal = match shown {
+            None => {
+                let message =
+                    "this workspace wants a token: ask its operator for one, and give it as `token`";
+                ErrorBody::field(ErrorCode::Unauthenticated, "token", message)
             }
-            let message = "this workspace wants a token: ask its operator for one, and give it as `token`";
-            return Err(ErrorBody::field(ErrorCode::Unauthenticated, "token", message));
+            Some(shown) => match self.by_token(&shown) {
+                Err(error) if error.code == ErrorCode::Unauthenticated => error,
+                outcome => return outcome,
+            },
         };
-        let stored = stored_hash(&shown);
-        if self
-            .tokens
-            .iter()
-            .any(|known| bool::from(known.as_bytes().ct_eq(stored.as_bytes())))
+        let Some(groups) = &self.groups else {
+            let role = if self.exposed { Role::Member } else { Role::Admin };
+            return if self.is_open() {
+                Ok(Principal::anyone(role))
+            } else {
+                Err(refusal)
+            };
+        };
+        if let Some(password) = credentials.password_hash.as_ref().or(credentials.token.as_ref())
+            && let Some(group) = groups.by_password(password).await
         {
+            return Ok(Principal::of_group(group));
+        }
+        match groups.without_password().filter(|_| self.is_open()) {
+            Some(group) => Ok(Principal::of_group(group)),
+            None => Err(refusal),
+        }
+    }
+
+    /// Whom a token admits, by its hash.
+    fn by_token(&self, shown: &str) -> Result<Principal, ErrorBody> {
+        let stored = stored_hash(shown);
+        let ours = |known: &String| bool::from(known.as_bytes().ct_eq(stored.as_bytes()));
+        if self.tokens.iter().any(ours) {
             return Ok(Principal::anyone(Role::Member));
         }
-        match self.workspace.load().authenticate(&shown) {
-            Err(error) if error.code == ErrorCode::Unauthenticated && self.is_open() => Ok(anyone),
-            outcome => outcome,
-        }
+        self.workspace.load().authenticate(shown)
     }
 
     /// Whether a web page of this origin may connect. Programs that are no browsers send no origin.

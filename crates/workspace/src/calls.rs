@@ -121,16 +121,7 @@ impl Workspace {
 
     /// The extensions, in the order they see events.
     pub fn list_mods(&self) -> Mods {
-        // The workspace itself does what the messaging extension of other servers does.
-        let messaging = ModInfo {
-            name: "openagents.mods.workspace.messaging".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            description: "Channels, direct messages, replies and history".to_owned(),
-            requires_adapter: false,
-        };
-        Mods {
-            mods: vec![messaging],
-        }
+        Mods { mods: mods() }
     }
 
     /// Reads what the caller is entitled to, oldest first; waits for the first event if asked to.
@@ -339,6 +330,16 @@ pub(crate) fn page_limit(asked: Option<u32>, default: u32) -> Result<usize, Erro
             format!("1 to {MAX_PAGE}"),
         )),
     }
+}
+
+/// The extensions: the workspace itself does what the messaging extension of other servers does.
+pub(crate) fn mods() -> Vec<ModInfo> {
+    vec![ModInfo {
+        name: "openagents.mods.workspace.messaging".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: "Channels, direct messages, threads, reactions and history".to_owned(),
+        requires_adapter: false,
+    }]
 }
 
 /// An agent id as people write it.

@@ -282,27 +282,21 @@ fn set_metadata(context: &Context<'_>, author: &Source, metadata: Json) -> Resul
     change(context, author, "agent.metadata.updated", Address::Everyone, act)
 }
 
-/// Puts an agent into a group. The first group of an agent is no change, and nothing is told of it.
+/// Puts an agent into a group, and tells it so. Its first group is no change, and nothing is told of it.
 fn set_group(context: &Context<'_>, author: &Source, group: String) -> Decision {
-    let Some((agent_id, agent)) = author
+    let known = author
         .agent()
-        .and_then(|id| Some((id, context.state.agents.get(id)?)))
-    else {
+        .and_then(|agent_id| Some((agent_id, context.state.agents.get(agent_id)?)));
+    let Some((agent_id, agent)) = known.filter(|(_, agent)| agent.group.as_ref() != Some(&group)) else {
         return Decision::Nothing;
     };
     let destination = match &agent.group {
-        Some(before) if *before == group => return Decision::Nothing,
-        _ => Address::Agent(agent_id.clone()),
+        Some(_) => Address::Agent(agent_id.clone()),
+        None => Address::System,
     };
     let act = Act::AgentGroupChanged { group };
     Decision::Append {
-        entries: vec![entry(
-            context,
-            &Source::System,
-            "agent.group.changed",
-            destination,
-            act,
-        )],
+        entries: vec![entry(context, author, "agent.group.changed", destination, act)],
         unknown: Vec::new(),
     }
 }

@@ -11,11 +11,13 @@
 //! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
 //! `live` to a `reader`; `follower` brings the view up to the log; `entitlement` alone knows who may read what.
 
+mod archive;
 mod calls;
 mod commit;
 mod decide;
 mod entitlement;
 mod follower;
+mod groups;
 mod known;
 mod live;
 mod notes;
@@ -26,10 +28,12 @@ mod rights;
 mod session;
 mod settings;
 mod state;
+mod system;
 mod token;
 mod workspace;
 mod writer;
 
+pub use groups::Groups;
 pub use openagents_store::{Durability, Error as StoreError, Execution};
 pub use rights::{Group, permission};
 pub use session::{Attach, Deliveries, Outgoing, Session};

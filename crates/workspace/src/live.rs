@@ -51,7 +51,7 @@ struct Sessions {
 pub(crate) struct Waking(Vec<Arc<Reader>>);
 
 impl Waking {
-    fn push_to(&mut self, reader: &Arc<Reader>, commit: &Arc<Commit>) {
+    pub(crate) fn push_to(&mut self, reader: &Arc<Reader>, commit: &Arc<Commit>) {
         if reader.push(commit) {
             self.0.push(Arc::clone(reader));
         }
@@ -202,6 +202,25 @@ impl Live {
                 .map(|(agent_id, sessions)| hand_over(state, agent_id, sessions, commit, waking))
                 .sum(),
             Address::System | Address::Mod(_) => 0,
+        }
+    }
+
+    /// Hands an event to every session that follows the workspace.
+    pub(crate) fn tell_followers(&self, commit: &Arc<Commit>, waking: &mut Waking) {
+        let inner = self.lock();
+        for reader in inner.sessions.values().flat_map(Sessions::all) {
+            if reader.follows() {
+                waking.push_to(reader, commit);
+            }
+        }
+    }
+
+    /// Hands an event to every session of one agent.
+    pub(crate) fn tell(&self, agent_id: &AgentId, commit: &Arc<Commit>, waking: &mut Waking) {
+        if let Some(sessions) = self.lock().sessions.get(agent_id) {
+            for reader in sessions.all() {
+                waking.push_to(reader, commit);
+            }
         }
     }
 

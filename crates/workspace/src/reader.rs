@@ -2,6 +2,7 @@
 //! that ends it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::frame::{Dismissal, SessionKind};
@@ -25,6 +26,8 @@ pub(crate) struct Reader {
     /// Guards the queues; held for a few lines only.
     inbox: Mutex<Inbox>,
     changed: Notify,
+    /// Whether it is told what the workspace tells of itself.
+    follows: AtomicBool,
     /// Counts what was heard from the client; a newcomer waits for it to change.
     heard: watch::Sender<u64>,
 }
@@ -68,6 +71,7 @@ impl Reader {
             token,
             inbox: Mutex::default(),
             changed: Notify::new(),
+            follows: AtomicBool::new(false),
             heard: watch::Sender::new(0),
         }
     }
@@ -89,6 +93,15 @@ impl Reader {
             inbox.events.push_back(Arc::clone(commit));
         }
         !std::mem::replace(&mut inbox.wake_due, true)
+    }
+
+    /// Follows the workspace from here on; false if it did already.
+    pub(crate) fn begin_following(&self) -> bool {
+        !self.follows.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        self.follows.load(Ordering::Acquire)
     }
 
     /// Hands over the answer to a publish.

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
+use openagents_protocol::call::{Call, FollowSystem, Subscribe};
 use openagents_protocol::frame::{Backlog, Dismissal, SessionKind, WINDOW};
 use openagents_protocol::record::Record;
 use openagents_protocol::{
-    Address, AgentId, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
+    Address, AgentId, Draft, ErrorBody, ErrorCode, Json, Pattern, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::Error as StoreError;
 use openagents_store::view::Stream;
@@ -169,6 +170,14 @@ impl Workspace {
                     return Err(error);
                 }
             }
+            if let Some(group) = &caller.group {
+                let group = group.name.clone();
+                let author = Source::Agent(agent_id.clone());
+                if let Err(error) = self.wish(&author, Wish::SetGroup { group }).await {
+                    inner.live.remove(&reader);
+                    return Err(error);
+                }
+            }
         }
         let head = inner.committed.load().head;
         let after = attach.after.unwrap_or(Sequence::ZERO);
@@ -199,6 +208,7 @@ impl Workspace {
             in_flight: AtomicUsize::new(0),
             detached: AtomicBool::new(false),
         }));
+        session.follow_if_subscribed();
         let catch_up = CatchUp {
             after: start,
             through: head,
@@ -276,6 +286,35 @@ impl Session {
         self.0
             .expires_ms
             .map(|end| Duration::from_millis(end.saturating_sub(now_ms)))
+    }
+
+    /// Answers a call of this session; see [`Workspace::call`].
+    ///
+    /// # Errors
+    ///
+    /// What the call refuses.
+    pub async fn call(&self, method: &str, params: &Json) -> Result<Json, ErrorBody> {
+        if method == FollowSystem::METHOD {
+            self.0.inner.follow_system(&self.0.reader);
+            return Ok(Json::empty_object());
+        }
+        let answer = self.0.workspace.call(&self.0.caller, method, params).await?;
+        if method == Subscribe::METHOD {
+            self.follow_if_subscribed();
+        }
+        Ok(answer)
+    }
+
+    /// Follows the workspace where a subscription of the agent asks for its events by name.
+    fn follow_if_subscribed(&self) {
+        let inner = &self.0.inner;
+        let snapshot = inner.committed.load();
+        let agent = snapshot.state.agents.get(&self.0.caller.agent_id);
+        let mut subscriptions = agent.into_iter().flat_map(|agent| &agent.subscriptions);
+        let asks = |pattern: &Pattern| pattern.as_str().starts_with("system.");
+        if subscriptions.any(|subscription| subscription.patterns.iter().any(asks)) {
+            inner.follow_system(&self.0.reader);
+        }
     }
 
     /// Hands over an event; the receipt comes with the deliveries, under this id, in order of commit.
@@ -423,6 +462,13 @@ impl Deliveries {
                 outgoing.push(Outgoing::Probe);
             }
             if let Some(dismissal) = taken.dismissal {
+                // What the workspace says at its end is for the session; what is left of a session that was replaced
+                // is for the one that took over.
+                if dismissal.code == ErrorCode::ShuttingDown {
+                    for commit in taken.events {
+                        self.offer(shared, &commit, &mut outgoing);
+                    }
+                }
                 outgoing.push(Outgoing::End(dismissal));
                 return outgoing;
             }

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap};
+use crate::rights::Group;
+use crate::rights::permission::READ_CHANNELS;
+use crate::settings::Settings;
+use imbl::{HashMap, HashSet, OrdMap};
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::{Act, TokenGrant};
-use openagents_protocol::{Address, AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
+use openagents_protocol::{AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
 use openagents_store::view::{
     AgentRow, ChannelRow, Loaded, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow,
 };
@@ -38,6 +41,8 @@ pub(crate) struct State {
     pub(crate) online: usize,
     /// Bytes that all files have.
     pub(crate) file_bytes: u64,
+    /// Groups whose agents are in no channel, since they may not read there.
+    pub(crate) outside: Arc<HashSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,10 +97,18 @@ pub(crate) struct Void(pub(crate) &'static str);
 
 impl State {
     /// The state that the view kept.
-    pub(crate) fn load(loaded: &Loaded, default_membership: DefaultMembership) -> Self {
+    pub(crate) fn load(loaded: &Loaded, settings: &Settings) -> Self {
+        let default_membership = settings.default_membership;
+        let blind = |group: &&Group| group.permissions.is_some() && !group.names(READ_CHANNELS);
+        let outside = settings
+            .groups
+            .iter()
+            .filter(blind)
+            .map(|group| group.name.clone());
         let mut state = Self {
             default_membership,
             file_bytes: loaded.file_bytes,
+            outside: Arc::new(outside.collect()),
             ..Self::default()
         };
         for row in &loaded.agents {
@@ -164,10 +177,19 @@ impl State {
 
     /// [`State::is_member`] with the channel at hand.
     pub(crate) fn in_channel(&self, agent_id: &AgentId, channel: &Channel) -> bool {
+        if self.is_outside(agent_id) {
+            return false;
+        }
         match channel.spans.get(agent_id) {
             Some(spans) => spans.last().is_some_and(|span| span.to.is_none()),
             None => self.default_membership == DefaultMembership::Everyone,
         }
+    }
+
+    /// Whether the group of an agent keeps it out of all channels.
+    fn is_outside(&self, agent_id: &AgentId) -> bool {
+        let group = || self.agents.get(agent_id)?.group.as_ref();
+        !self.outside.is_empty() && group().is_some_and(|group| self.outside.contains(group))
     }
 
     /// Whether an agent was a member of a channel when this sequence was committed.
@@ -246,10 +268,6 @@ impl State {
                     .ok_or(Void("the channel does not exist"))?;
                 Ok(vec![StateChange::RemoveChannel(channel.clone())])
             }
-            (Act::AgentGroupChanged { group }, _) => match &header.destination {
-                Address::Agent(agent) => self.change_agent(agent, |agent| agent.group = Some(group.clone())),
-                _ => Err(Void("an agent is in a group")),
-            },
             (Act::TokenCreated(grant), _) => Ok(self.put_token(grant, header.time_ms)),
             (Act::TokenRevoked { id }, _) => self.revoke_token(id),
             (Act::ChannelCreated { channel, description }, _) => {
@@ -305,6 +323,9 @@ impl State {
                     ..Agent::clone(known)
                 };
                 Ok(vec![self.put_agent(agent_id, agent)])
+            }
+            Act::AgentGroupChanged { group } => {
+                self.change_agent(agent_id, |agent| agent.group = Some(group.clone()))
             }
             Act::AgentStatusChanged { status } => {
                 let status = (status != ONLINE).then(|| status.clone());

@@ -37,6 +37,20 @@ impl Principal {
         }
     }
 
+    /// Whoever shows the password of a group, or none where that is the default group. A group that may do everything
+    /// administers the workspace.
+    pub fn of_group(group: Arc<Group>) -> Self {
+        let role = if group.names("*") {
+            Role::Admin
+        } else {
+            Role::Member
+        };
+        Self {
+            group: Some(group),
+            ..Self::anyone(role)
+        }
+    }
+
     /// They, asking as an agent.
     pub fn caller(&self, agent_id: AgentId) -> Caller {
         Caller {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::archive::archive_idle;
 use crate::commit::{Commit, streams};
 use crate::decide::Wish;
 use crate::follower::{Cursors, follow, indexed};
@@ -28,6 +29,7 @@ use crate::recent::{Kept, Recent};
 use crate::rights::{Group, Rights};
 use crate::settings::Settings;
 use crate::state::{Presence as PresenceState, State};
+use crate::system::beat;
 use crate::token::{self, Principal};
 use crate::writer::{Command, QUEUE, Reply, Writer};
 
@@ -160,7 +162,7 @@ impl Workspace {
         let (store, loaded) = Store::open(directory, options)?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
-        let mut state = State::load(&loaded, settings.default_membership);
+        let mut state = State::load(&loaded, &settings);
         let Loaded {
             mut applied,
             id_watermark: mut watermark,
@@ -225,6 +227,8 @@ impl Workspace {
         });
         inner.tracker.spawn(follow(Arc::clone(&inner), watermark));
         inner.tracker.spawn(keep_leases(workspace.clone()));
+        inner.tracker.spawn(beat(Arc::clone(&inner)));
+        inner.tracker.spawn(archive_idle(workspace.clone()));
         workspace.settle_in().await;
         Ok(workspace)
     }
@@ -254,6 +258,7 @@ impl Workspace {
     /// Ends every session, commits what was accepted, brings the view up to date and releases the directory.
     /// Agents stay online in the log: a server that comes back gives each a new lease.
     pub async fn close(&self) {
+        self.0.say_stopping();
         self.0
             .live
             .dismiss_all(ErrorCode::ShuttingDown, "the server is going down");

@@ -394,7 +394,10 @@ impl Writer {
                 self.inner.live.dismiss_token(id);
                 0
             }
-            _ => self.inner.live.route(&self.state, &kept.commit, waking),
+            _ => {
+                self.inner.tell_observers(&kept.commit, waking);
+                self.inner.live.route(&self.state, &kept.commit, waking)
+            }
         }
     }
 

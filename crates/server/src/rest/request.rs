@@ -47,14 +47,14 @@ impl Visitor {
         self.principal.caller(agent_id)
     }
 
-    fn of(headers: &HeaderMap, host: &Host) -> Result<Self, ErrorBody> {
+    async fn of(headers: &HeaderMap, host: &Host) -> Result<Self, ErrorBody> {
         let token = bearer(headers)?;
         let shown = token.is_some();
         let credentials = Credentials {
             token,
             password_hash: None,
         };
-        let principal = host.authenticate(&credentials).map_err(|error| {
+        let principal = host.authenticate(&credentials).await.map_err(|error| {
             if shown {
                 return ErrorBody {
                     field: Some(header::AUTHORIZATION.to_string()),
@@ -92,7 +92,7 @@ impl FromRequestParts<Arc<Host>> for Visitor {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
-        Ok(Self::of(&parts.headers, host)?)
+        Ok(Self::of(&parts.headers, host).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use openagents_protocol::record::Act;
 use openagents_protocol::{Address, ChannelName, ErrorBody, ErrorCode, Source};
 
 use super::{Context, Decision, change, check_channels, created, no_channel, registration};
-use crate::rights::permission::MANAGE_CHANNELS;
+use crate::rights::permission::{MANAGE_CHANNELS, READ_CHANNELS};
 use crate::state::Channel;
 
 pub(super) fn create(
@@ -33,6 +33,7 @@ pub(super) fn join(
     channel: ChannelName,
 ) -> Result<Decision, ErrorBody> {
     let there = existing(context, &channel)?;
+    context.rights.require(READ_CHANNELS)?;
     if author
         .agent()
         .is_none_or(|agent| context.state.in_channel(agent, there))

@@ -9,3 +9,4 @@ mod messages;
 mod presence;
 mod room;
 mod schedule;
+mod system;

@@ -84,12 +84,7 @@ impl Room {
             after,
             backlog,
         };
-        let (session, deliveries) = self.workspace.attach(attach).await?;
-        Ok(Reader {
-            session,
-            deliveries: Some(deliveries),
-            waiting: VecDeque::new(),
-        })
+        Ok(Reader::of(self.workspace.attach(attach).await?))
     }
 
     pub(crate) async fn publish(&self, from: &str, event: Event) -> Result<Receipt, ErrorBody> {
@@ -138,6 +133,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    pub(crate) fn of((session, deliveries): (Session, Deliveries)) -> Self {
+        Self {
+            session,
+            deliveries: Some(deliveries),
+            waiting: VecDeque::new(),
+        }
+    }
+
     /// The next event, which is not acknowledged by reading it.
     pub(crate) async fn read(&mut self) -> Event {
         self.read_within(LIMIT).await.expect("an event")
@@ -154,6 +157,9 @@ impl Reader {
             let outgoing = tokio::time::timeout(limit, deliveries.next()).await.ok()?;
             self.deliveries = Some(deliveries);
             for item in outgoing {
+                if let Outgoing::End(_) = item {
+                    self.deliveries = None;
+                }
                 if let Outgoing::Event(frame) = item
                     && let Ok(ServerFrame::Event(event)) =
                         ServerFrame::decode(std::str::from_utf8(&frame).unwrap())
