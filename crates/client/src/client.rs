@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use openagents_protocol::call::{
-    AgentInfo, Call, ListAgents, ListMods, ModInfo, Subscribe, Subscription, Unsubscribe,
+    AgentInfo, Call, GetPermissions, ListAgents, ListMods, ModInfo, Permissions, Subscribe, Subscription,
+    Unsubscribe, UpdateAgent,
 };
 use openagents_protocol::frame::{Hello, Welcome};
 use openagents_protocol::{
@@ -202,6 +203,11 @@ impl AgentClient {
         let hub = &self.core().hub;
         let id = hub.register(|id| Handler::new(id, patterns, handler));
         self.core().open_hub();
+        if hub.follows_system()
+            && let Some(link) = self.core().link()
+        {
+            link.follow_system();
+        }
         Ok(HandlerHandle::new(hub, id))
     }
 
@@ -263,6 +269,51 @@ impl AgentClient {
     /// The agents that are connected, this one included.
     pub async fn list_agents(&self) -> Result<Vec<AgentInfo>, CallError> {
         Ok(self.call(ListAgents::default()).await?.agents)
+    }
+
+    /// The agents that are connected and have this among their capabilities.
+    pub async fn find_agents(&self, capability: &str) -> Result<Vec<AgentInfo>, CallError> {
+        let params = ListAgents {
+            capability: Some(capability.to_owned()),
+            ..Default::default()
+        };
+        Ok(self.call(params).await?.agents)
+    }
+
+    /// Tells others what this agent does now, such as `busy`; `online` takes it back. It shows while the agent is
+    /// connected.
+    pub async fn set_status(&self, status: &str) -> Result<AgentInfo, CallError> {
+        let params = UpdateAgent {
+            status: Some(status.to_owned()),
+            ..Default::default()
+        };
+        self.call(params).await
+    }
+
+    /// Tells others something else of this agent: all of its metadata, a JSON object.
+    pub async fn set_metadata(&self, metadata: impl Into<Json>) -> Result<AgentInfo, CallError> {
+        let metadata = metadata.into();
+        let params = UpdateAgent {
+            metadata: Some(metadata.clone()),
+            ..Default::default()
+        };
+        let info = self.call(params).await?;
+        if let Some(link) = self.core().link() {
+            link.set_metadata(metadata);
+        }
+        Ok(info)
+    }
+
+    /// What this agent may do.
+    pub async fn permissions(&self) -> Result<Permissions, CallError> {
+        self.call(GetPermissions {}).await
+    }
+
+    /// Whether this agent has a permission, such as `delete_posts`; false when it cannot be found out.
+    pub async fn has_permission(&self, name: &str) -> bool {
+        self.permissions()
+            .await
+            .is_ok_and(|permissions| permissions.allows(name))
     }
 
     /// The extensions of the workspace.
@@ -412,18 +463,18 @@ impl Core {
 
 /// Whether doing it twice is the same as doing it once.
 fn repeat(method: &str) -> Repeat {
-    const REPEATABLE: [&str; 9] = [
-        "get_workspace",
-        "list_agents",
-        "list_mods",
-        "list_channels",
-        "list_messages",
-        "list_tokens",
-        "read_events",
+    const REPEATABLE: [&str; 8] = [
         "join_channel",
         "leave_channel",
+        "update_agent",
+        "set_topic",
+        "configure_channel",
+        "set_permissions",
+        "archive_channel",
+        "react",
     ];
-    if REPEATABLE.contains(&method) {
+    let reads = ["get_", "list_", "read_", "search_", "explain", "follow_"];
+    if reads.iter().any(|prefix| method.starts_with(prefix)) || REPEATABLE.contains(&method) {
         Repeat::Allowed
     } else {
         Repeat::Never

@@ -120,6 +120,7 @@ impl Connect {
             return Err(ConnectError::InvalidMetadata);
         }
         let connector = Connector::prepare(endpoint, self.ca_certificate, self.timeout).await?;
+        self.hello.follow_system = self.client.core().hub.follows_system();
         self.client.core().join(connector, self.hello).await
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use openagents_protocol::{ErrorBody, ErrorCode, InvalidName};
+use openagents_protocol::{ErrorBody, ErrorCode, EventResponse, InvalidName, Receipt};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -210,4 +210,14 @@ pub(crate) fn not_connected() -> ErrorBody {
         ErrorCode::HelloExpected,
         "not connected: call connect_to_server first",
     )
+}
+
+/// The outcome of a call that changes something, as the documentation shows it.
+pub(crate) fn respond(outcome: Result<Receipt, CallError>) -> EventResponse {
+    EventResponse::from(outcome.map_err(|error| match error {
+        CallError::Refused(error) | CallError::NotConnected(error) | CallError::InvalidReply(error) => error,
+        error @ (CallError::TimedOut(_) | CallError::ConnectionLost) => {
+            ErrorBody::new(ErrorCode::TimedOut, error.to_string())
+        }
+    }))
 }

@@ -147,6 +147,13 @@ impl Handler {
         }
     }
 
+    /// Whether one of its patterns asks for events of the workspace itself by name.
+    pub(crate) fn names_system(&self) -> bool {
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.as_str().starts_with("system."))
+    }
+
     /// Whether it is to be called for this event; at most once, however many patterns match.
     pub(crate) fn wants(&self, event: &Event) -> bool {
         self.active.load(Ordering::Relaxed) && self.patterns.iter().any(|pattern| event.matches(pattern))

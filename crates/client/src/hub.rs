@@ -70,6 +70,12 @@ impl Hub {
         self.state.lock().expect("poisoned")
     }
 
+    /// Whether a handler wants events of the workspace itself by name.
+    pub(crate) fn follows_system(&self) -> bool {
+        let handlers = Arc::clone(&self.state().audience.handlers);
+        handlers.iter().any(|handler| handler.names_system())
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }

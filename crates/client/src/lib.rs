@@ -20,7 +20,10 @@ mod stream;
 mod workspace;
 
 pub use openagents_protocol as protocol;
-pub use openagents_protocol::call::{AgentInfo, ChannelInfo, Message, Messages, ModInfo, Subscription};
+pub use openagents_protocol::call::{
+    AgentInfo, ChannelInfo, ChannelPermissions, ChannelSettings, Conversation, Grantee, Message, Messages,
+    ModInfo, Permissions, ReactAction, Reaction, Subscription, WorkspaceInfo,
+};
 pub use openagents_protocol::frame::{Backlog, Welcome};
 pub use openagents_protocol::{
     ErrorBody, ErrorCode, Event, EventResponse, InvalidName, Json, Pattern, Receipt, Secret, Sequence,
@@ -34,4 +37,4 @@ pub use error::{AskError, CallError, ConnectError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
 pub use send::{PendingPublish, SendEvent};
 pub use stream::EventStream;
-pub use workspace::{AgentConnection, Channel, GetMessages, Post, Workspace};
+pub use workspace::{AgentConnection, Channel, GetMessages, Post, Thread, Workspace};

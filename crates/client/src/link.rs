@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use openagents_protocol::call::{Call, FollowSystem};
 use openagents_protocol::frame::{
     Ack, Backlog, ClientFrame, Hello, Leave, Published, Response, ServerFrame, Welcome,
 };
-use openagents_protocol::{ErrorBody, ErrorCode, Sequence};
+use openagents_protocol::{ErrorBody, ErrorCode, Json, Sequence};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{CallError, ConnectError, not_connected};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Repeat};
 use crate::progress::Progress;
 
 /// After this much silence the server is asked whether it is there.
@@ -54,6 +55,8 @@ pub(crate) struct Link {
     ended: CancellationToken,
     /// Whether another session takes its place, so that waits and streams go on.
     replaced: AtomicBool,
+    /// What the agent says of itself, for the next hello; guarded for a moment only.
+    metadata: Mutex<Option<Json>>,
 }
 
 impl Link {
@@ -88,6 +91,7 @@ impl Link {
             cancel: cancel.child_token(),
             ended: CancellationToken::new(),
             replaced: AtomicBool::new(false),
+            metadata: Mutex::new(hello.metadata.clone()),
         });
         let session = Session {
             link: Arc::clone(&link),
@@ -103,6 +107,26 @@ impl Link {
             session.link.end(&reason.unwrap_or_else(not_connected));
         });
         link
+    }
+
+    /// Asks for the events of the workspace itself; the next hello does, should this get lost.
+    pub(crate) fn follow_system(&self) {
+        if let Some(space) = self.outbox.try_space() {
+            let params = Json::empty_object();
+            drop(
+                self.outbox
+                    .request(space, FollowSystem::METHOD, params, Repeat::Allowed),
+            );
+        }
+    }
+
+    /// The agent says something else of itself, also when it comes back.
+    pub(crate) fn set_metadata(&self, metadata: Json) {
+        *self.metadata.lock().expect("poisoned") = Some(metadata);
+    }
+
+    fn metadata(&self) -> Option<Json> {
+        self.metadata.lock().expect("poisoned").clone()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -237,6 +261,8 @@ impl Session {
             session_key: Some(welcome.session_key.clone()),
             after: Some(self.link.progress.handled()),
             backlog: Backlog::All,
+            metadata: self.link.metadata(),
+            follow_system: self.link.hub.follows_system(),
             ..self.hello.clone()
         }
     }

@@ -189,8 +189,12 @@ fn prepare(mut event: Event) -> Event {
     event.timestamp_ms = 0;
     event.sequence = None;
     event.also.clear();
+    let current = current_event();
+    if event.caused_by.is_none() {
+        event.caused_by = current.as_ref().map(|current| current.event_id.clone());
+    }
     if event.response_to.is_none()
-        && let Some(current) = current_event()
+        && let Some(current) = current
         && event
             .destination_id
             .as_deref()

@@ -6,14 +6,20 @@ mod messages;
 mod post;
 
 pub use agent::AgentConnection;
-pub use channel::Channel;
+pub use channel::{Channel, Thread};
 pub use messages::GetMessages;
 pub use post::Post;
 
-use openagents_protocol::call::{CreateChannel, ListChannels};
+use openagents_protocol::call::{
+    AgentInfo, ChannelInfo, Conversation, CreateChannel, GetMessage, GetWorkspace, ListChannels,
+    ListConversations, Message, WorkspaceInfo,
+};
+use openagents_protocol::{ErrorBody, Event, EventId, InvalidName};
 
 use crate::AgentClient;
 use crate::error::CallError;
+use crate::handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
+use crate::send::SendEvent;
 
 /// The workspace of a client; from [`AgentClient::workspace`]. Cheap to clone; it keeps the client alive.
 #[derive(Clone, Debug)]
@@ -31,10 +37,73 @@ impl Workspace {
         &self.client
     }
 
-    /// The names of the channels this agent may see, sorted, without `#`.
+    /// The id of this agent.
+    pub fn agent_id(&self) -> String {
+        self.client.agent_id()
+    }
+
+    /// The names of the channels this agent may see, sorted, without `#`; archived ones are left out. They are asked
+    /// for each time, so they are never out of date.
     pub async fn channels(&self) -> Result<Vec<String>, CallError> {
-        let channels = self.client.call(ListChannels::default()).await?.channels;
-        Ok(channels.into_iter().map(|channel| channel.name).collect())
+        let channels = self.list_channels().await?.into_iter();
+        let open = channels.filter(|channel| !channel.archived);
+        Ok(open.map(|channel| channel.name).collect())
+    }
+
+    /// The channels this agent may see with everything about them, sorted by name, archived ones included.
+    pub async fn list_channels(&self) -> Result<Vec<ChannelInfo>, CallError> {
+        Ok(self.client.call(ListChannels::default()).await?.channels)
+    }
+
+    /// The agents that are connected, this one included.
+    pub async fn list_agents(&self) -> Result<Vec<AgentInfo>, CallError> {
+        self.client.list_agents().await
+    }
+
+    /// What the workspace is and how far its log goes.
+    pub async fn get_network_info(&self) -> Result<WorkspaceInfo, CallError> {
+        self.client.call(GetWorkspace::default()).await
+    }
+
+    /// The conversations of this agent, the one with the newest message first, at most this many (1 to 1,000).
+    pub async fn conversations(&self, limit: u32) -> Result<Vec<Conversation>, CallError> {
+        let params = ListConversations {
+            limit: Some(limit),
+            before: None,
+        };
+        Ok(self.client.call(params).await?.conversations)
+    }
+
+    /// A message by its id, as it is now.
+    pub async fn get_message(&self, message_id: &str) -> Result<Message, CallError> {
+        let message_id = parsed_id("message_id", message_id)?;
+        self.client.call(GetMessage { message_id }).await
+    }
+
+    /// Calls the handler for every event whose name matches one of the patterns; see
+    /// [`AgentClient::register_event_handler`].
+    ///
+    /// The documented patterns `workspace.channel.*` and `workspace.direct.*` match `channel.*` and `direct.*` too.
+    ///
+    /// # Errors
+    ///
+    /// Tells which pattern breaks which rule; nothing is registered then.
+    pub fn subscribe_to_events<P, F, Fut>(
+        &self,
+        patterns: P,
+        handler: F,
+    ) -> Result<HandlerHandle, InvalidName>
+    where
+        P: IntoPatterns,
+        F: Fn(Event) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: HandlerOutcome> + Send + 'static,
+    {
+        self.client.register_event_handler(patterns, handler)
+    }
+
+    /// Sends an event; see [`AgentClient::send_event`].
+    pub fn send_event(&self, event: Event) -> SendEvent {
+        self.client.send_event(event)
     }
 
     /// The ids of the agents that are online, sorted, this one included.
@@ -65,4 +134,11 @@ impl Workspace {
     pub fn agent(&self, agent_id: &str) -> AgentConnection {
         AgentConnection::new(self.client.clone(), agent_id)
     }
+}
+
+/// An id as a caller wrote it.
+fn parsed_id(field: &str, written: &str) -> Result<EventId, CallError> {
+    written
+        .parse()
+        .map_err(|error: InvalidName| CallError::Refused(ErrorBody::name(field, &error)))
 }

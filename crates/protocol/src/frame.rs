@@ -69,6 +69,9 @@ pub struct Hello {
     /// How much of what was missed is wanted.
     #[serde(default)]
     pub backlog: Backlog,
+    /// Whether this session wants the events of the workspace itself, as the call `follow_system` does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_system: bool,
     /// The program, for the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,

@@ -109,6 +109,9 @@ async fn begin(
         backlog: hello.backlog,
     };
     let (session, deliveries) = workspace.attach(attach).await.map_err(refuse)?;
+    if hello.follow_system {
+        session.follow_system();
+    }
     let settings = workspace.settings();
     let welcome = Welcome {
         protocol: PROTOCOL_VERSION,

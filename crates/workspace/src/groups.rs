@@ -99,19 +99,17 @@ impl Groups {
 
 #[cfg(test)]
 mod tests {
-    use openagents_protocol::Json;
-
     use super::*;
 
     fn groups(stored: &str) -> Groups {
-        let mut settings = Settings::default();
-        settings.groups = vec![Group {
-            name: "users".to_owned(),
-            description: String::new(),
+        let group = Group {
             password_hash: Some(stored.to_owned()),
-            permissions: None,
-            metadata: Json::empty_object(),
-        }];
+            ..Group::open("users")
+        };
+        let settings = Settings {
+            groups: vec![group],
+            ..Settings::default()
+        };
         Groups::of(&settings).unwrap()
     }
 

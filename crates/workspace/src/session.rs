@@ -295,7 +295,7 @@ impl Session {
     /// What the call refuses.
     pub async fn call(&self, method: &str, params: &Json) -> Result<Json, ErrorBody> {
         if method == FollowSystem::METHOD {
-            self.0.inner.follow_system(&self.0.reader);
+            self.follow_system();
             return Ok(Json::empty_object());
         }
         let answer = self.0.workspace.call(&self.0.caller, method, params).await?;
@@ -303,6 +303,11 @@ impl Session {
             self.follow_if_subscribed();
         }
         Ok(answer)
+    }
+
+    /// Gets the events of the workspace itself from here on; those that hold now at once.
+    pub fn follow_system(&self) {
+        self.0.inner.follow_system(&self.0.reader);
     }
 
     /// Follows the workspace where a subscription of the agent asks for its events by name.
@@ -313,7 +318,7 @@ impl Session {
         let mut subscriptions = agent.into_iter().flat_map(|agent| &agent.subscriptions);
         let asks = |pattern: &Pattern| pattern.as_str().starts_with("system.");
         if subscriptions.any(|subscription| subscription.patterns.iter().any(asks)) {
-            inner.follow_system(&self.0.reader);
+            self.follow_system();
         }
     }
 

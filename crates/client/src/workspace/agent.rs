@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openagents_protocol::call::ListMessages;
+use openagents_protocol::call::{AgentInfo, GetAgent, ListMessages};
 use openagents_protocol::{ErrorBody, ErrorCode, Event, EventResponse, RecipientState};
 
 use crate::AgentClient;
 use crate::answer::Asked;
 use crate::client::{agent_address, bare_agent_id};
 use crate::content::{IntoContent, is_direct, message};
-use crate::error::{AskError, not_connected};
+use crate::error::{AskError, CallError, not_connected};
 use crate::send::{deadline, new_event_id};
 use crate::workspace::{GetMessages, Post};
 
@@ -96,6 +96,12 @@ impl AgentConnection {
         self.client
             .wait_event(move |event| event.source_id == id && is_direct(event), timeout)
             .await
+    }
+
+    /// What the workspace knows of it, connected or not.
+    pub async fn get_agent_info(&self) -> Result<AgentInfo, CallError> {
+        let agent_id = self.id.clone();
+        self.client.call(GetAgent { agent_id }).await
     }
 
     /// The newest messages of the conversation with this agent, at most this many (1 to 1,000).

@@ -13,7 +13,10 @@ use crate::host::Host;
 
 /// What a browser may send to an admitted page's request, beyond what it always may.
 const ALLOWED: [(HeaderName, &str); 3] = [
-    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE"),
+    (
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        "GET, POST, PUT, PATCH, DELETE",
+    ),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         "authorization, content-type, x-agent-id",

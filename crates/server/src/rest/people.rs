@@ -1,10 +1,12 @@
 //! The workspace and who is there.
 
 use axum::Json;
-use openagents_protocol::call::{Agents, ListAgents, Mods, WorkspaceInfo};
+use openagents_protocol::call::{
+    AgentInfo, Agents, GetAgent, ListAgents, Mods, Permissions, UpdateAgent, WorkspaceInfo,
+};
 
 use super::reply::Refusal;
-use super::request::{Params, Visitor};
+use super::request::{Body, Params, Segment, Visitor};
 
 /// Tells about the workspace.
 #[utoipa::path(get, path = "/rest/v1/workspace", tag = "workspace",
@@ -25,4 +27,33 @@ pub(super) async fn list_agents(visitor: Visitor, Params(params): Params<ListAge
     responses((status = 200, body = Mods), Refusal))]
 pub(super) async fn list_mods(visitor: Visitor) -> Json<Mods> {
     Json(visitor.workspace.list_mods())
+}
+
+/// Tells about one agent, connected or not.
+#[utoipa::path(get, path = "/rest/v1/agents/{agent_id}", tag = "workspace",
+    params(("agent_id" = String, Path, description = "The agent.")),
+    responses((status = 200, body = AgentInfo), Refusal))]
+pub(super) async fn get_agent(
+    visitor: Visitor,
+    Segment(agent_id): Segment,
+) -> Result<Json<AgentInfo>, Refusal> {
+    Ok(Json(visitor.workspace.get_agent(&GetAgent { agent_id })?))
+}
+
+/// Changes what the asking agent says of itself. What is left out stays as it is.
+#[utoipa::path(patch, path = "/rest/v1/agent", tag = "workspace", request_body = UpdateAgent, params(Visitor),
+    responses((status = 200, body = AgentInfo), Refusal))]
+pub(super) async fn update_agent(
+    visitor: Visitor,
+    Body(params): Body<UpdateAgent>,
+) -> Result<Json<AgentInfo>, Refusal> {
+    let caller = visitor.caller()?;
+    Ok(Json(visitor.workspace.update_agent(&caller, params).await?))
+}
+
+/// Tells what the asker may do.
+#[utoipa::path(get, path = "/rest/v1/permissions", tag = "workspace", params(Visitor),
+    responses((status = 200, body = Permissions), Refusal))]
+pub(super) async fn get_permissions(visitor: Visitor) -> Json<Permissions> {
+    Json(visitor.workspace.get_permissions(&visitor.anybody()))
 }

@@ -93,12 +93,14 @@ fn status(code: ErrorCode) -> StatusCode {
         | Code::MessageNotFound
         | Code::SubscriptionNotFound
         | Code::TokenNotFound
+        | Code::FileNotFound
         | Code::NotFound => StatusCode::NOT_FOUND,
         Code::UnknownMethod => StatusCode::METHOD_NOT_ALLOWED,
         Code::TimedOut => StatusCode::REQUEST_TIMEOUT,
         Code::AgentIdInUse
         | Code::SessionReplaced
         | Code::ChannelExists
+        | Code::ChannelArchived
         | Code::EventIdReused
         | Code::EventIdConflict
         | Code::LimitReached => StatusCode::CONFLICT,

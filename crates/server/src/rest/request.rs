@@ -8,7 +8,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use openagents_protocol::{AgentId, ErrorBody, ErrorCode, Secret, frame};
+use openagents_protocol::{AgentId, ErrorBody, ErrorCode, EventId, Secret, frame};
 use openagents_workspace::{Caller, Principal, Workspace};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -209,9 +209,9 @@ fn unreadable(rejection: &QueryRejection) -> ErrorBody {
 
 /// The variable part of a path.
 #[derive(Debug)]
-pub(super) struct Segment(pub(super) String);
+pub(super) struct Segment<T = String>(pub(super) T);
 
-impl FromRequestParts<Arc<Host>> for Segment {
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Host>> for Segment<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, host: &Arc<Host>) -> Result<Self, Refusal> {
@@ -222,4 +222,9 @@ impl FromRequestParts<Arc<Host>> for Segment {
             }
         }
     }
+}
+
+/// An id of an event in the path.
+pub(super) fn event_id(field: &str, written: &str) -> Result<EventId, ErrorBody> {
+    written.parse().map_err(|error| ErrorBody::name(field, &error))
 }

@@ -92,13 +92,11 @@ impl Workspace {
 
     fn one_agent(&self, id: &AgentId) -> Result<AgentInfo, ErrorBody> {
         let snapshot = self.snapshot();
-        match snapshot.state.agents.get(id) {
-            Some(agent) => Ok(agent_info(id, agent)),
-            None => {
-                let message = format!("no agent {id} was ever here");
-                Err(ErrorBody::field(ErrorCode::AgentNotFound, "agent_id", message))
-            }
-        }
+        let agent = snapshot.state.agents.get(id).ok_or_else(|| {
+            let message = format!("no agent {id} was ever here");
+            ErrorBody::field(ErrorCode::AgentNotFound, "agent_id", message)
+        })?;
+        Ok(agent_info(id, agent))
     }
 }
 

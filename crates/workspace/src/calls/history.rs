@@ -488,18 +488,16 @@ fn annotate(annotations: &mut Annotations, at: Sequence, note: Note) {
 fn reactions(all: Vec<(Sequence, String, AgentId)>) -> Vec<Reaction> {
     let mut counted: Vec<Reaction> = Vec::new();
     for (_, reaction, agent) in all {
-        let known = counted.iter_mut().find(|known| known.reaction == reaction);
-        let entry = match known {
-            Some(entry) => entry,
-            None => {
-                counted.push(Reaction {
-                    reaction,
-                    count: 0,
-                    agents: Vec::new(),
-                });
-                counted.last_mut().expect("it was just put there")
-            }
-        };
+        let index = counted.iter().position(|known| known.reaction == reaction);
+        let index = index.unwrap_or_else(|| {
+            counted.push(Reaction {
+                reaction,
+                count: 0,
+                agents: Vec::new(),
+            });
+            counted.len() - 1
+        });
+        let entry = &mut counted[index];
         entry.count += 1;
         if entry.agents.len() < NAMED_REACTORS {
             entry.agents.push(agent.to_string());

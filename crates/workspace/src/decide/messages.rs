@@ -16,7 +16,7 @@ pub(super) fn edit(
     context: &Context<'_>,
     author: &Source,
     message_id: EventId,
-    content: &Json,
+    written: &Json,
 ) -> Result<Decision, ErrorBody> {
     let known = message(context, author, &message_id)?;
     if known.source != *author {
@@ -28,7 +28,7 @@ pub(super) fn edit(
         writable_channel(context, channel)?;
     }
     let name = about(&known, "channel.message.edited", "direct.message.edited");
-    let payload = format!("{{\"content\":{content}}}");
+    let payload = format!("{{\"content\":{written}}}");
     let body = Body {
         payload: payload.parse().expect("an object around JSON is JSON"),
         ..Body::empty()

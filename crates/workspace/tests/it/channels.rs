@@ -119,13 +119,13 @@ async fn the_maker_configures_a_channel_and_others_do_not() {
     assert_eq!(info.topic, "release");
     assert_eq!(info.settings.max_file_size, Some(10));
     assert_eq!(info.settings.enable_threading, Some(false));
-    let root = room
+    let question = room
         .post_as(&member("bob"), in_dev("one"))
         .await
         .unwrap()
         .message_id;
     let mut reply = in_dev("two");
-    reply.reply_to_id = Some(root.to_string());
+    reply.reply_to_id = Some(question.to_string());
     assert_eq!(
         room.post_as(&member("carol"), reply).await.unwrap_err(),
         ErrorCode::Forbidden
@@ -166,7 +166,7 @@ async fn permissions_say_who_posts() {
 async fn an_archived_channel_is_read_and_not_written() {
     let room = Room::open().await;
     room.make_dev().await;
-    let root = room
+    let question = room
         .post_as(&member("bob"), in_dev("before"))
         .await
         .unwrap()
@@ -184,7 +184,7 @@ async fn an_archived_channel_is_read_and_not_written() {
         ErrorCode::ChannelArchived
     );
     let react = React {
-        message_id: root,
+        message_id: question,
         reaction: "eyes".to_owned(),
         action: ReactAction::Add,
     };

@@ -194,18 +194,22 @@ async fn deleted_messages_are_gone_from_history_catch_up_and_disk() {
 #[tokio::test]
 async fn a_thread_is_read_by_its_first_message_and_counted_with_it() {
     let room = Room::open().await;
-    let root = room.post("alice", "question").await.message_id;
+    let question = room.post("alice", "question").await.message_id;
     let reply = |text: &str, to: &EventId| {
         let mut event = Event::new("channel.message.replied").to("channel:general");
         event.reply_to_id = Some(to.to_string());
         event.payload(json!({"content": text}))
     };
-    let first = room.publish("bob", reply("one", &root)).await.unwrap().message_id;
+    let first = room
+        .publish("bob", reply("one", &question))
+        .await
+        .unwrap()
+        .message_id;
     room.publish("carol", reply("two", &first)).await.unwrap();
     room.post("dave", "beside").await;
     for room in [room.reopen().await] {
         let params = ListMessages {
-            thread_id: Some(root.clone()),
+            thread_id: Some(question.clone()),
             after: Some(0),
             ..Default::default()
         };
@@ -216,8 +220,8 @@ async fn a_thread_is_read_by_its_first_message_and_counted_with_it() {
             .unwrap();
         let texts: Vec<_> = thread.messages.iter().filter_map(Message::text).collect();
         assert_eq!(texts, ["one", "two"]);
-        assert_eq!(thread.messages[1].thread_id.as_deref(), Some(root.as_str()));
-        assert_eq!(room.message("bob", &root).await.unwrap().reply_count, 2);
+        assert_eq!(thread.messages[1].thread_id.as_deref(), Some(question.as_str()));
+        assert_eq!(room.message("bob", &question).await.unwrap().reply_count, 2);
     }
 }
 
