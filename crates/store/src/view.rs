@@ -107,6 +107,8 @@ pub struct Indexed {
     pub thread: Option<EventId>,
     /// What it is.
     pub kind: EventKind,
+    /// Its place in the chain of causes.
+    pub chain: Chain,
     /// Where it is listed.
     pub streams: Vec<Stream>,
     /// What it says of an earlier event.
@@ -122,6 +124,19 @@ pub enum EventKind {
     Message,
     /// A file that was shared.
     File,
+    /// A message that is kept from its readers, until an event of the same id takes its place.
+    Held,
+}
+
+/// The place of an event in a chain of events in which each was caused by the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// The first event of the chain; none for an event without a cause.
+    pub root: Option<EventId>,
+    /// How many events were before it.
+    pub hops: u32,
+    /// When it was taken, in milliseconds since 1970.
+    pub time_ms: u64,
 }
 
 impl EventKind {
@@ -130,6 +145,7 @@ impl EventKind {
             Self::Other => 0,
             Self::Message => 1,
             Self::File => 2,
+            Self::Held => 3,
         }
     }
 
@@ -137,6 +153,7 @@ impl EventKind {
         match stored {
             1 => Self::Message,
             2 => Self::File,
+            3 => Self::Held,
             _ => Self::Other,
         }
     }
@@ -159,6 +176,8 @@ pub struct Found {
     pub thread: Option<EventId>,
     /// What it is.
     pub kind: EventKind,
+    /// Its place in the chain of causes.
+    pub chain: Chain,
     /// Whether it was deleted.
     pub deleted: bool,
 }
@@ -264,7 +283,7 @@ impl View {
     pub async fn find(&self, ids: Vec<EventId>) -> Result<Vec<Found>, Error> {
         let find = move |transaction: &rusqlite::Transaction<'_>| {
             let mut statement = transaction.prepare_cached(
-                "SELECT event_id, sequence, source, digest, destination, thread, kind,
+                "SELECT event_id, sequence, source, digest, destination, thread, kind, root, hops, time_ms,
                         EXISTS (SELECT 1 FROM deletions WHERE deletions.event_id = ?1)
                  FROM events WHERE event_id = ?1",
             )?;
@@ -427,18 +446,27 @@ impl fmt::Debug for View {
 }
 
 fn decode_found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let thread: Option<String> = row.get(5)?;
+    let optional = |column: usize| -> rusqlite::Result<Option<EventId>> {
+        let written: Option<String> = row.get(column)?;
+        written
+            .map(|id| id.parse().map_err(|error| database::unreadable(column, error)))
+            .transpose()
+    };
+    let time_ms: i64 = row.get(9)?;
     Ok(Found {
         event_id: database::name(row, 0)?,
         sequence: to_sequence(row.get(1)?),
         source: database::name(row, 2)?,
         digest: Digest::from_bytes(row.get(3)?),
         destination: database::name(row, 4)?,
-        thread: thread
-            .map(|thread| thread.parse().map_err(|error| database::unreadable(5, error)))
-            .transpose()?,
+        thread: optional(5)?,
         kind: EventKind::from_stored(row.get(6)?),
-        deleted: row.get(7)?,
+        chain: Chain {
+            root: optional(7)?,
+            hops: row.get(8)?,
+            time_ms: time_ms.cast_unsigned(),
+        },
+        deleted: row.get(10)?,
     })
 }
 

@@ -6,10 +6,11 @@ mod history;
 
 use openagents_protocol::call::{
     ArchiveChannel, Call, ConfigureChannel, CreateChannel, CreateToken, CreatedToken, DeleteChannel,
-    DeleteMessage, Done, EditMessage, Events, GetAgent, GetMessage, GetPermissions, GetWorkspace,
-    JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations, ListMembers, ListMessages,
-    ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React, ReadEvents, RevokeToken, SetPermissions, SetTopic,
-    Subscribe, Subscription, TokenInfo, Tokens, Unsubscribe, UpdateAgent, WorkspaceInfo,
+    DeleteMessage, Done, EditMessage, Events, Explain, GetAgent, GetMessage, GetPermissions, GetWorkspace,
+    JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations, ListHeld, ListMembers,
+    ListMessages, ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React, ReadEvents, RevokeToken,
+    SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo, Tokens, Unblock, Unsubscribe, UpdateAgent,
+    WorkspaceInfo,
 };
 use openagents_protocol::frame::{SessionKind, read};
 use openagents_protocol::record::{Role, TokenGrant};
@@ -82,6 +83,9 @@ impl Workspace {
             ListConversations::METHOD => {
                 answer::<ListConversations>(&self.list_conversations(caller, parameters(params)?).await?)
             }
+            Explain::METHOD => answer::<Explain>(&self.explain(caller, parameters(params)?).await?),
+            ListHeld::METHOD => answer::<ListHeld>(&self.list_held(caller).await?),
+            Unblock::METHOD => answer::<Unblock>(&self.unblock(caller, parameters(params)?).await?),
             ReadEvents::METHOD => answer::<ReadEvents>(&self.read_events(caller, parameters(params)?).await?),
             Subscribe::METHOD => answer::<Subscribe>(&self.subscribe(caller, parameters(params)?).await?),
             Unsubscribe::METHOD => {

@@ -4,6 +4,7 @@ mod channels;
 mod messages;
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
 use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, TokenGrant};
@@ -78,6 +79,8 @@ pub(crate) enum Wish {
     DeleteMessage {
         message_id: EventId,
     },
+    /// Delivers a message that is held.
+    Release(Box<Entry>),
     React {
         message_id: EventId,
         reaction: String,
@@ -181,6 +184,7 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
         Wish::DeleteChannel { channel } => channels::delete(context, author, channel),
         Wish::EditMessage { message_id, content } => messages::edit(context, author, message_id, &content),
         Wish::DeleteMessage { message_id } => messages::delete(context, author, message_id),
+        Wish::Release(held) => Ok(messages::release(context, *held)),
         Wish::React {
             message_id,
             reaction,
@@ -376,6 +380,14 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         root: None,
         hops: 0,
     };
+    let cause = draft
+        .caused_by
+        .as_ref()
+        .or(header.response_to.as_ref())
+        .or(draft.intent.reply_to());
+    if let Some(cause) = cause.cloned() {
+        continue_chain(context, &mut header, cause);
+    }
     if let Address::Agent(addressee) = &header.destination
         && !is_visible(addressee, &header)
     {
@@ -414,6 +426,18 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
     }
     entries.push(entry);
     Ok(Decision::Append { entries, unknown })
+}
+
+/// Makes an event the next one in the chain of its cause, unless that rested for long.
+fn continue_chain(context: &Context<'_>, header: &mut Header, cause: EventId) {
+    let (Some(guard), Some(known)) = (&context.settings.loop_guard, (context.known)(&cause)) else {
+        return;
+    };
+    let rested = Duration::from_millis(context.now_ms.saturating_sub(known.chain.time_ms));
+    if rested < guard.forget_after {
+        header.hops = known.chain.hops.saturating_add(1);
+        header.root = Some(known.chain.root.unwrap_or(cause));
+    }
 }
 
 /// Whether an author may write there; the record that makes the channel, if the first post does.
@@ -648,7 +672,9 @@ pub(crate) fn referenced(wish: &Wish) -> Vec<&EventId> {
         Wish::Publish(draft) => std::iter::once(&draft.event_id)
             .chain(draft.intent.reply_to())
             .chain(&draft.response_to)
+            .chain(&draft.caused_by)
             .collect(),
+        Wish::Release(held) => vec![&held.header.event_id],
         Wish::EditMessage { message_id, .. }
         | Wish::DeleteMessage { message_id }
         | Wish::React { message_id, .. } => vec![message_id],

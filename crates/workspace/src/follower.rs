@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use openagents_protocol::record::Act;
 use openagents_protocol::{AgentId, EventId, Header, Sequence};
 use openagents_store::Error as StoreError;
-use openagents_store::view::{EventKind, Indexed, Note, Reacted, ReactionKey, Update};
+use openagents_store::view::{Chain, EventKind, Indexed, Note, Reacted, ReactionKey, Update};
 use tokio::sync::Notify;
 use tokio::time::Duration;
 
@@ -88,8 +88,18 @@ pub(crate) fn indexed(kept: &Kept) -> Indexed {
         destination: header.destination.clone(),
         thread: header.thread.clone(),
         kind: kind(&header.act),
+        chain: chain(header),
         streams: kept.streams.to_vec(),
         note: note(header),
+    }
+}
+
+/// The place of an event in its chain of causes.
+pub(crate) fn chain(header: &Header) -> Chain {
+    Chain {
+        root: header.root.clone(),
+        hops: header.hops,
+        time_ms: header.time_ms,
     }
 }
 
@@ -98,6 +108,7 @@ pub(crate) fn kind(act: &Act) -> EventKind {
     match act {
         Act::Message { .. } => EventKind::Message,
         Act::FileShared(_) => EventKind::File,
+        Act::Held { .. } => EventKind::Held,
         _ => EventKind::Other,
     }
 }

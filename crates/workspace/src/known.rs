@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use openagents_protocol::record::Digest;
 use openagents_protocol::{Address, EventId, Header, Sequence, Source};
-use openagents_store::view::{EventKind, Found};
+use openagents_store::view::{Chain, EventKind, Found};
 
-use crate::follower::kind;
+use crate::follower::{chain, kind};
 
 /// Ids kept in memory.
 const KEPT: usize = 8192;
@@ -32,6 +32,7 @@ pub(crate) struct Known {
     pub(crate) destination: Address,
     pub(crate) thread: Option<EventId>,
     pub(crate) kind: EventKind,
+    pub(crate) chain: Chain,
     pub(crate) deleted: bool,
 }
 
@@ -44,6 +45,7 @@ impl Known {
             destination: header.destination.clone(),
             thread: header.thread.clone(),
             kind: kind(&header.act),
+            chain: chain(header),
             deleted: false,
         }
     }
@@ -58,6 +60,7 @@ impl From<Found> for Known {
             destination,
             thread,
             kind,
+            chain,
             deleted,
             ..
         } = found;
@@ -68,6 +71,7 @@ impl From<Found> for Known {
             destination,
             thread,
             kind,
+            chain,
             deleted,
         }
     }
@@ -147,6 +151,7 @@ mod tests {
             destination: Address::Everyone,
             thread: None,
             kind: EventKind::Other,
+            chain: Chain::default(),
             deleted: false,
         }
     }

@@ -16,8 +16,10 @@ mod calls;
 mod commit;
 mod decide;
 mod entitlement;
+mod explain;
 mod follower;
 mod groups;
+mod guard;
 mod known;
 mod live;
 mod notes;
@@ -34,6 +36,7 @@ mod workspace;
 mod writer;
 
 pub use groups::Groups;
+pub use guard::LoopGuard;
 pub use openagents_store::{Durability, Error as StoreError, Execution};
 pub use rights::{Group, permission};
 pub use session::{Attach, Deliveries, Outgoing, Session};

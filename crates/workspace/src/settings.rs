@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use openagents_protocol::{AgentId, ChannelName};
 use openagents_store::{Durability, Execution};
 
+use crate::guard::LoopGuard;
 use crate::rights::Group;
 pub use crate::state::DefaultMembership;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub requires_password: bool,
     /// Agents that are told of every direct message by `direct.message.sent`. Default none.
     pub observers: Vec<AgentId>,
+    /// When agents that answer each other are stopped; none: never. Default [`LoopGuard::default`].
+    pub loop_guard: Option<LoopGuard>,
     /// Time between two `system.heartbeat` events. Default 30 s.
     pub heartbeat: Duration,
     /// Time between two looks for channels to archive. Default 1 h.
@@ -79,6 +82,7 @@ impl Default for Settings {
             default_group: "guest".to_owned(),
             requires_password: false,
             observers: Vec::new(),
+            loop_guard: Some(LoopGuard::default()),
             heartbeat: Duration::from_secs(30),
             housekeeping: Duration::from_hours(1),
             clock: Clock::system(),

@@ -21,6 +21,7 @@ use crate::archive::archive_idle;
 use crate::commit::{Commit, streams};
 use crate::decide::Wish;
 use crate::follower::{Cursors, follow, indexed};
+use crate::guard::Counters;
 use crate::known::{KnownIds, made_at};
 use crate::live::Live;
 use crate::notes::Notes;
@@ -217,6 +218,7 @@ impl Workspace {
             state,
             known,
             notes: Notes::default(),
+            counters: Counters::default(),
         };
         inner.tracker.spawn({
             let drained = inner.drained.clone();

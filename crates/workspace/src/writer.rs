@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::commit::{Commit, streams};
 use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, reaction_of, referenced};
 use crate::entitlement::{is_visible, may_read};
+use crate::guard::{Counters, LoopGuard, notices};
 use crate::known::{Known, KnownIds};
 use crate::live::Waking;
 use crate::notes::Notes;
@@ -69,6 +70,7 @@ pub(crate) struct Writer {
     pub(crate) state: State,
     pub(crate) known: KnownIds,
     pub(crate) notes: Notes,
+    pub(crate) counters: Counters,
 }
 
 /// A decided wish that waits for the commit.
@@ -235,6 +237,10 @@ impl Writer {
                 reacted: &reacted,
                 now_ms,
             };
+            let publishes = matches!(wish, Wish::Publish(_));
+            if let Wish::Release(_) = wish {
+                self.counters.forget();
+            }
             match decide(&context, &author, wish) {
                 Err(error) => reply.send(Err(error)),
                 Ok(Decision::Nothing) => reply.send(Ok(plain_receipt(EventId::new(), None))),
@@ -256,9 +262,12 @@ impl Writer {
                 Ok(Decision::Duplicate { sequence, .. }) => repeated.push((reply, sequence)),
                 Ok(Decision::Tell(entry)) => told.push((reply, *entry)),
                 Ok(Decision::Append {
-                    entries: decided,
+                    entries: mut decided,
                     unknown,
                 }) => {
+                    if let Some(guard) = settings.loop_guard.as_ref().filter(|_| publishes) {
+                        hold(guard, &mut self.counters, &mut decided);
+                    }
                     for entry in decided {
                         provisional = provisional.next();
                         if let Err(void) = speculative.apply(&entry.header, provisional) {
@@ -339,7 +348,9 @@ impl Writer {
             let commit = &kept.commit;
             let mut receipt = plain_receipt(commit.header().event_id.clone(), Some(commit.sequence()));
             self.describe(&mut receipt, commit.header(), reached[pending.main], &unread);
-            receipt.recipients.extend(pending.unknown);
+            if !receipt.held {
+                receipt.recipients.extend(pending.unknown);
+            }
             receipt.duplicate = pending.duplicate;
             pending.reply.send(Ok(receipt));
         }
@@ -426,6 +437,10 @@ impl Writer {
         reason = "milliseconds since 1970 fit a double for 280,000 years"
     )]
     fn describe(&self, receipt: &mut Receipt, header: &Header, reached: u64, unread: &HashMap<AgentId, u64>) {
+        if let Act::Held { .. } = header.act {
+            receipt.held = true;
+            return;
+        }
         let state = &self.state;
         let visible = named(header).filter(|agent_id| is_visible(agent_id, header));
         receipt.recipients.extend(visible.filter_map(|agent_id| {
@@ -503,6 +518,30 @@ impl Writer {
         for reply in replies {
             reply.send(Err(refusal.clone()));
         }
+    }
+}
+
+/// Holds the message that was decided, if it runs into a limit, and tells those concerned the first time.
+fn hold(guard: &LoopGuard, counters: &mut Counters, decided: &mut Vec<Entry>) {
+    let Some(Entry { header, .. }) = decided.last_mut() else {
+        return;
+    };
+    let Act::Message { reply_to } = &header.act else {
+        return;
+    };
+    let Some(limit) = counters.check(guard, header) else {
+        return;
+    };
+    header.act = Act::Held {
+        reply_to: reply_to.clone(),
+        limit: limit.as_str().to_owned(),
+    };
+    if counters.is_news(header, limit) {
+        tracing::warn!(sender = %header.source, destination = %header.destination, limit = limit.as_str(),
+            "messages are held: this looks like a loop");
+        let told = notices(header, limit);
+        let main = decided.len() - 1;
+        decided.splice(main..main, told);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use openagents_protocol::call::{
-    AgentInfo, Agents, GetAgent, ListAgents, Mods, Permissions, UpdateAgent, WorkspaceInfo,
+    AgentInfo, Agents, Explain, Explanation, GetAgent, HeldMessages, ListAgents, Mods, Permissions, Unblock,
+    Unblocked, UpdateAgent, WorkspaceInfo,
 };
 
 use super::reply::Refusal;
@@ -56,4 +57,34 @@ pub(super) async fn update_agent(
     responses((status = 200, body = Permissions), Refusal))]
 pub(super) async fn get_permissions(visitor: Visitor) -> Json<Permissions> {
     Json(visitor.workspace.get_permissions(&visitor.anybody()))
+}
+
+/// Tells why an agent got an event, or did not; for the agent, the author of the event and moderators.
+#[utoipa::path(get, path = "/rest/v1/explain", tag = "workspace", params(Explain, Visitor),
+    responses((status = 200, body = Explanation), Refusal))]
+pub(super) async fn explain(
+    visitor: Visitor,
+    Params(params): Params<Explain>,
+) -> Result<Json<Explanation>, Refusal> {
+    let caller = visitor.caller()?;
+    Ok(Json(visitor.workspace.explain(&caller, params).await?))
+}
+
+/// Lists the messages that the loop guard holds, oldest first; for moderators.
+#[utoipa::path(get, path = "/rest/v1/held", tag = "messages", params(Visitor),
+    responses((status = 200, body = HeldMessages), Refusal))]
+pub(super) async fn list_held(visitor: Visitor) -> Result<Json<HeldMessages>, Refusal> {
+    let caller = visitor.caller()?;
+    Ok(Json(visitor.workspace.list_held(&caller).await?))
+}
+
+/// Delivers messages that the loop guard holds; for moderators.
+#[utoipa::path(post, path = "/rest/v1/held/release", tag = "messages", request_body = Unblock, params(Visitor),
+    responses((status = 200, body = Unblocked), Refusal))]
+pub(super) async fn unblock(
+    visitor: Visitor,
+    Body(params): Body<Unblock>,
+) -> Result<Json<Unblocked>, Refusal> {
+    let caller = visitor.caller()?;
+    Ok(Json(visitor.workspace.unblock(&caller, params).await?))
 }

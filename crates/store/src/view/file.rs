@@ -23,7 +23,8 @@ const VIEW: Kind = Kind {
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
              CREATE TABLE events (event_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, source TEXT NOT NULL,
                                   digest BLOB NOT NULL, destination TEXT NOT NULL, thread TEXT,
-                                  kind INTEGER NOT NULL) WITHOUT ROWID;
+                                  kind INTEGER NOT NULL, root TEXT, hops INTEGER NOT NULL,
+                                  time_ms INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE edits (message TEXT NOT NULL, sequence INTEGER NOT NULL,
                                  PRIMARY KEY (message, sequence)) WITHOUT ROWID;
              CREATE TABLE deletions (event_id TEXT PRIMARY KEY, erased INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;

@@ -32,6 +32,11 @@ fn event(sequence: u64, streams: Vec<Stream>) -> Indexed {
         destination: "channel:general".parse().unwrap(),
         thread: Some("root".parse().unwrap()),
         kind: EventKind::Message,
+        chain: Chain {
+            root: Some("first".parse().unwrap()),
+            hops: 2,
+            time_ms: 1_700_000_000_000,
+        },
         streams,
         note: None,
     }
@@ -157,6 +162,7 @@ async fn what_was_committed_is_loaded_again() {
     assert_eq!(found[0].sequence, Sequence::new(3));
     assert_eq!(found[0].destination, "channel:general".parse().unwrap());
     assert_eq!(found[0].thread, Some("root".parse().unwrap()));
+    assert_eq!(found[0].chain, event(3, vec![]).chain);
 }
 
 #[tokio::test]

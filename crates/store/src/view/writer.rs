@@ -95,10 +95,12 @@ fn index_events(
     applied: Sequence,
     events: &[Indexed],
 ) -> rusqlite::Result<()> {
-    // The first one with an id keeps it.
+    // The first one with an id keeps it, unless it is held: then the one that was released takes its place.
     let mut by_id = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO events (event_id, sequence, source, digest, destination, thread, kind)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO events (event_id, sequence, source, digest, destination, thread, kind, root, hops, time_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (event_id) DO UPDATE SET sequence = excluded.sequence, kind = excluded.kind,
+             root = excluded.root, hops = excluded.hops, time_ms = excluded.time_ms WHERE kind = 3",
     )?;
     let mut in_stream =
         transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
@@ -112,6 +114,9 @@ fn index_events(
             event.destination.to_string(),
             event.thread.as_ref().map(AsRef::<str>::as_ref),
             event.kind.stored(),
+            event.chain.root.as_ref().map(AsRef::<str>::as_ref),
+            event.chain.hops,
+            event.chain.time_ms.cast_signed(),
         ))?;
         if let Some(note) = &event.note {
             notes::write(transaction, event.sequence, note)?;

@@ -2,7 +2,8 @@
 
 use openagents_protocol::call::ReactAction;
 use openagents_protocol::record::{Act, Body};
-use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Json, Source};
+use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Header, Json, Source};
+use openagents_store::Entry;
 use openagents_store::view::{EventKind, ReactionKey};
 
 use super::{Context, Decision, change, writable_channel};
@@ -116,6 +117,28 @@ pub(super) fn react(
         reacted.header.answers.extend(known.source.agent().cloned());
     }
     Ok(decision)
+}
+
+/// Delivers a message that is held, under the same id.
+pub(super) fn release(context: &Context<'_>, held: Entry) -> Decision {
+    let known = (context.known)(&held.header.event_id);
+    let (true, Act::Held { reply_to, .. }) = (
+        known.is_some_and(|known| known.kind == EventKind::Held),
+        held.header.act.clone(),
+    ) else {
+        return Decision::Nothing;
+    };
+    let header = Header {
+        act: Act::Message { reply_to },
+        time_ms: context.now_ms,
+        root: None,
+        hops: 0,
+        ..held.header
+    };
+    Decision::Append {
+        entries: vec![Entry { header, ..held }],
+        unknown: Vec::new(),
+    }
 }
 
 /// The message of this id, if the asker may know of it: it stands in a channel of its, or between it and another.
