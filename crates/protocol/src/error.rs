@@ -87,6 +87,8 @@ codes! {
     ChannelArchived = "channel_archived", false;
     /// The file does not exist, or is not for the asker.
     FileNotFound = "file_not_found", false;
+    /// The content is not the one that was announced; nothing was stored.
+    ChecksumMismatch = "checksum_mismatch", true;
     /// The message does not exist, is deleted, or is not for the asker.
     MessageNotFound = "message_not_found", false;
     /// Events of this name are made by the workspace only.

@@ -7,6 +7,7 @@
 mod channels;
 mod document;
 mod events;
+mod files;
 mod messages;
 mod origin;
 mod people;
@@ -87,6 +88,9 @@ fn described() -> OpenApiRouter<Arc<Host>> {
         .routes(routes!(messages::list_replies))
         .routes(routes!(messages::react, messages::remove_reaction))
         .routes(routes!(messages::list_conversations))
+        .routes(routes!(files::list_files, files::upload_file))
+        .routes(routes!(files::get_file, files::delete_file))
+        .routes(routes!(files::download_file))
         .routes(routes!(events::read_events, events::publish))
         .routes(routes!(events::subscribe))
         .routes(routes!(events::unsubscribe))

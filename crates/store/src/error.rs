@@ -106,7 +106,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+    /// A failure of the file system at a path.
+    pub fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::StorageFull {
             return Self::Full { path };

@@ -6,11 +6,11 @@ mod history;
 
 use openagents_protocol::call::{
     ArchiveChannel, Call, ConfigureChannel, CreateChannel, CreateToken, CreatedToken, DeleteChannel,
-    DeleteMessage, Done, EditMessage, Events, Explain, GetAgent, GetMessage, GetPermissions, GetWorkspace,
-    JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations, ListHeld, ListMembers,
-    ListMessages, ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React, ReadEvents, RevokeToken,
-    SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo, Tokens, Unblock, Unsubscribe, UpdateAgent,
-    WorkspaceInfo,
+    DeleteFile, DeleteMessage, Done, EditMessage, Events, Explain, GetAgent, GetFile, GetMessage,
+    GetPermissions, GetWorkspace, JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations,
+    ListFiles, ListHeld, ListMembers, ListMessages, ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React,
+    ReadEvents, RevokeToken, SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo, Tokens, Unblock,
+    Unsubscribe, UpdateAgent, WorkspaceInfo,
 };
 use openagents_protocol::frame::{SessionKind, read};
 use openagents_protocol::record::{Role, TokenGrant};
@@ -83,6 +83,9 @@ impl Workspace {
             ListConversations::METHOD => {
                 answer::<ListConversations>(&self.list_conversations(caller, parameters(params)?).await?)
             }
+            ListFiles::METHOD => answer::<ListFiles>(&self.list_files(caller, parameters(params)?).await?),
+            GetFile::METHOD => answer::<GetFile>(&self.get_file(caller, parameters(params)?).await?),
+            DeleteFile::METHOD => answer::<DeleteFile>(&self.delete_file(caller, parameters(params)?).await?),
             Explain::METHOD => answer::<Explain>(&self.explain(caller, parameters(params)?).await?),
             ListHeld::METHOD => answer::<ListHeld>(&self.list_held(caller).await?),
             Unblock::METHOD => answer::<Unblock>(&self.unblock(caller, parameters(params)?).await?),

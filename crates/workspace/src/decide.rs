@@ -1,13 +1,14 @@
 //! Decides what a wish comes to, against the state that will hold when it is committed.
 
 mod channels;
+mod files;
 mod messages;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
-use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, TokenGrant};
+use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
@@ -78,6 +79,17 @@ pub(crate) enum Wish {
     },
     DeleteMessage {
         message_id: EventId,
+    },
+    ShareFile {
+        file_id: EventId,
+        file: SharedFile,
+        destination: Address,
+        /// Only asks whether it could be shared.
+        rehearsal: bool,
+    },
+    DeleteFile {
+        file_id: EventId,
+        size: u64,
     },
     /// Delivers a message that is held.
     Release(Box<Entry>),
@@ -184,6 +196,13 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
         Wish::DeleteChannel { channel } => channels::delete(context, author, channel),
         Wish::EditMessage { message_id, content } => messages::edit(context, author, message_id, &content),
         Wish::DeleteMessage { message_id } => messages::delete(context, author, message_id),
+        Wish::ShareFile {
+            file_id,
+            file,
+            destination,
+            rehearsal,
+        } => files::share(context, author, file_id, file, destination, rehearsal),
+        Wish::DeleteFile { file_id, size } => files::delete(context, author, file_id, size),
         Wish::Release(held) => Ok(messages::release(context, *held)),
         Wish::React {
             message_id,
@@ -482,6 +501,14 @@ fn admit(
     }
 }
 
+/// Makes sure that an author may share something there.
+fn admit_to(context: &Context<'_>, author: &Source, destination: &Address) -> Result<(), ErrorBody> {
+    let intent = Intent::Event {
+        destination: destination.clone(),
+    };
+    admit(context, author, destination, &intent).map(drop)
+}
+
 /// Makes sure that what holds in a channel lets the author send this.
 fn check_rules(
     context: &Context<'_>,
@@ -674,6 +701,7 @@ pub(crate) fn referenced(wish: &Wish) -> Vec<&EventId> {
             .chain(&draft.response_to)
             .chain(&draft.caused_by)
             .collect(),
+        Wish::DeleteFile { file_id, .. } => vec![file_id],
         Wish::Release(held) => vec![&held.header.event_id],
         Wish::EditMessage { message_id, .. }
         | Wish::DeleteMessage { message_id }

@@ -201,6 +201,12 @@ async fn erase_deleted(inner: &Inner) {
             }
             let (events, sequences): (Vec<EventId>, Vec<Vec<Sequence>>) = due.into_iter().unzip();
             inner.log.erase(sequences.concat()).await?;
+            for event in &events {
+                // Few of them are files; the others have nothing to remove.
+                if let Err(error) = inner.blobs.delete(event).await {
+                    tracing::warn!(%error, file_id = %event, "a blob stays until it is collected");
+                }
+            }
             inner.view.mark_erased(events).await?;
         }
     };

@@ -17,6 +17,7 @@ mod commit;
 mod decide;
 mod entitlement;
 mod explain;
+mod files;
 mod follower;
 mod groups;
 mod guard;
@@ -35,6 +36,7 @@ mod token;
 mod workspace;
 mod writer;
 
+pub use files::{FileContent, FileUpload, NewFile};
 pub use groups::Groups;
 pub use guard::LoopGuard;
 pub use openagents_store::{Durability, Error as StoreError, Execution};

@@ -54,6 +54,14 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Time between two looks for channels to archive. Default 1 h.
     pub housekeeping: Duration,
+    /// The largest file, in bytes. Default 2 GiB.
+    pub max_file_bytes: u64,
+    /// What all files may have together, in bytes. Default 20 GiB.
+    pub max_stored_bytes: u64,
+    /// Extensions of the files that may be shared, such as `csv`; empty: all. Default empty.
+    pub allowed_file_types: Vec<String>,
+    /// The most uploads at once. Default 64.
+    pub max_uploads: usize,
     /// Where times come from. Default the system clock.
     pub clock: Clock,
     /// Where the log and the view do their work. Default [`Execution::Blocking`].
@@ -85,6 +93,10 @@ impl Default for Settings {
             loop_guard: Some(LoopGuard::default()),
             heartbeat: Duration::from_secs(30),
             housekeeping: Duration::from_hours(1),
+            max_file_bytes: 2 << 30,
+            max_stored_bytes: 20 << 30,
+            allowed_file_types: Vec::new(),
+            max_uploads: 64,
             clock: Clock::system(),
             execution: Execution::Blocking,
         }

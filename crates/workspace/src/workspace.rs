@@ -12,7 +12,7 @@ use openagents_protocol::{
 };
 use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::archive::archive_idle;
 use crate::commit::{Commit, streams};
 use crate::decide::Wish;
+use crate::files::{Blobs, collect};
 use crate::follower::{Cursors, follow, indexed};
 use crate::guard::Counters;
 use crate::known::{KnownIds, made_at};
@@ -98,6 +99,9 @@ pub(crate) struct Inner {
     store: Mutex<Option<Store>>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) view: View,
+    pub(crate) blobs: Blobs,
+    /// Turns for uploads.
+    pub(crate) uploads: Arc<Semaphore>,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
     pub(crate) live: Live,
@@ -163,6 +167,7 @@ impl Workspace {
         let (store, loaded) = Store::open(directory, options)?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
+        let blobs = Blobs::open(directory).map_err(|error| StoreError::from_io(directory, error))?;
         let mut state = State::load(&loaded, &settings);
         let Loaded {
             mut applied,
@@ -189,9 +194,11 @@ impl Workspace {
         let head = log.head();
         let inner = Arc::new(Inner {
             presence: Presence::new(settings.presence_events_per_second),
+            uploads: Arc::new(Semaphore::new(settings.max_uploads)),
             settings,
             log,
             view,
+            blobs,
             store: Mutex::new(Some(store)),
             committed: ArcSwap::from_pointee(Snapshot {
                 state: state.clone(),
@@ -231,6 +238,7 @@ impl Workspace {
         inner.tracker.spawn(keep_leases(workspace.clone()));
         inner.tracker.spawn(beat(Arc::clone(&inner)));
         inner.tracker.spawn(archive_idle(workspace.clone()));
+        inner.tracker.spawn(collect(workspace.clone()));
         workspace.settle_in().await;
         Ok(workspace)
     }

@@ -85,6 +85,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | Code::InvalidName
         | Code::InvalidJson
         | Code::ReservedEventName
+        | Code::ChecksumMismatch
         | Code::InvalidDestination => StatusCode::BAD_REQUEST,
         Code::Unauthenticated | Code::TokenExpired => StatusCode::UNAUTHORIZED,
         Code::Forbidden | Code::NotAMember => StatusCode::FORBIDDEN,

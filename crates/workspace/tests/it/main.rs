@@ -4,6 +4,7 @@
 
 mod channels;
 mod delivery;
+mod files;
 mod guard;
 mod history;
 mod messages;

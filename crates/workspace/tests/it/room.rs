@@ -63,6 +63,11 @@ impl Room {
         self.reopen_after(async |_, _| ()).await
     }
 
+    /// Changes the settings that the next opening uses.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+    }
+
     pub(crate) async fn attach(&self, agent_id: &str) -> Reader {
         self.attach_with(Some(agent_id), None, Backlog::All)
             .await
