@@ -3,6 +3,7 @@
 //! Today there is one wire, the native protocol over WebSocket. Others join it here.
 
 pub(crate) mod endpoint;
+pub(crate) mod http;
 mod tls;
 
 use std::path::PathBuf;

@@ -212,6 +212,49 @@ pub(crate) fn not_connected() -> ErrorBody {
     )
 }
 
+/// Why a file was not sent or fetched. Nothing of it remains on either side then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The local file cannot be read or written.
+    #[error("cannot use {}", path.display())]
+    Local {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The client is not connected and does not try to be.
+    #[error("not connected")]
+    NotConnected(#[source] ErrorBody),
+    /// A connection for the content could not be made.
+    #[error("no connection for the content")]
+    Connect(#[from] ConnectError),
+    /// A call about the file failed.
+    #[error("a call about the file failed")]
+    Call(#[from] CallError),
+    /// The workspace said no.
+    #[error("the workspace refused the file")]
+    Refused(#[source] ErrorBody),
+    /// The connection broke, or the answer makes no sense.
+    #[error("the transfer broke off: {0}")]
+    Broken(String),
+    /// Nothing came from the server for a minute.
+    #[error("nothing came from the server for too long")]
+    Silent,
+    /// The content is not the one that was sent: its length or checksum differs.
+    #[error("the content was altered on its way")]
+    Altered,
+    /// The file is too large to be read into memory; fetch it to a path.
+    #[error("the file has {size} bytes, and at most {limit} are read into memory")]
+    TooLarge {
+        /// Bytes of the file.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}
+
 /// The outcome of a call that changes something, as the documentation shows it.
 pub(crate) fn respond(outcome: Result<Receipt, CallError>) -> EventResponse {
     EventResponse::from(outcome.map_err(|error| match error {

@@ -21,8 +21,8 @@ mod workspace;
 
 pub use openagents_protocol as protocol;
 pub use openagents_protocol::call::{
-    AgentInfo, ChannelInfo, ChannelPermissions, ChannelSettings, Conversation, Grantee, Message, Messages,
-    ModInfo, Permissions, ReactAction, Reaction, Subscription, WorkspaceInfo,
+    AgentInfo, ChannelInfo, ChannelPermissions, ChannelSettings, Conversation, FileInfo, Grantee, Message,
+    Messages, ModInfo, Permissions, ReactAction, Reaction, Subscription, WorkspaceInfo,
 };
 pub use openagents_protocol::frame::{Backlog, Welcome};
 pub use openagents_protocol::{
@@ -33,8 +33,8 @@ pub use openagents_protocol::{
 pub use client::{AgentClient, WeakAgentClient};
 pub use connect::Connect;
 pub use content::IntoContent;
-pub use error::{AskError, CallError, ConnectError, PublishError};
+pub use error::{AskError, CallError, ConnectError, FileError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
 pub use send::{PendingPublish, SendEvent};
 pub use stream::EventStream;
-pub use workspace::{AgentConnection, Channel, GetMessages, Post, Thread, Workspace};
+pub use workspace::{AgentConnection, Channel, GetMessages, Post, Thread, UploadFile, Workspace};

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
+use crate::connector::http::Transfer;
 use crate::connector::{Broken, Connector, Opened, Receiver, Sender};
 use crate::dispatch::Dispatch;
 use crate::error::{CallError, ConnectError, not_connected};
@@ -57,6 +58,7 @@ pub(crate) struct Link {
     replaced: AtomicBool,
     /// What the agent says of itself, for the next hello; guarded for a moment only.
     metadata: Mutex<Option<Json>>,
+    transfer: Transfer,
 }
 
 impl Link {
@@ -92,6 +94,10 @@ impl Link {
             ended: CancellationToken::new(),
             replaced: AtomicBool::new(false),
             metadata: Mutex::new(hello.metadata.clone()),
+            transfer: Transfer {
+                connector: connector.clone(),
+                credentials: hello.token.clone().or_else(|| hello.password_hash.clone()),
+            },
         });
         let session = Session {
             link: Arc::clone(&link),
@@ -107,6 +113,11 @@ impl Link {
             session.link.end(&reason.unwrap_or_else(not_connected));
         });
         link
+    }
+
+    /// Sends the content of files to the server of this session, and fetches it.
+    pub(crate) fn transfer(&self) -> &Transfer {
+        &self.transfer
     }
 
     /// Asks for the events of the workspace itself; the next hello does, should this get lost.

@@ -2,11 +2,13 @@
 
 mod agent;
 mod channel;
+mod files;
 mod messages;
 mod post;
 
 pub use agent::AgentConnection;
 pub use channel::{Channel, Thread};
+pub use files::UploadFile;
 pub use messages::GetMessages;
 pub use post::Post;
 

@@ -29,6 +29,10 @@ impl AgentConnection {
         }
     }
 
+    pub(crate) fn client(&self) -> &AgentClient {
+        &self.client
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id

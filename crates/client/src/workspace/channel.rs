@@ -36,6 +36,10 @@ impl Channel {
         &self.name
     }
 
+    pub(crate) fn client(&self) -> &AgentClient {
+        &self.client
+    }
+
     fn address(&self) -> String {
         format!("channel:{}", self.name)
     }
