@@ -97,6 +97,7 @@ impl Link {
             transfer: Transfer {
                 connector: connector.clone(),
                 credentials: hello.token.clone().or_else(|| hello.password_hash.clone()),
+                tasks: tasks.clone(),
             },
         });
         let session = Session {

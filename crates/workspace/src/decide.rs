@@ -213,40 +213,8 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
             id,
             patterns,
             channels,
-        } => {
-            let agent = author.agent().and_then(|agent| state.agents.get(agent));
-            if agent.is_some_and(|agent| context.settings.max_subscriptions <= agent.subscriptions.len()) {
-                let message = format!(
-                    "an agent has at most {} subscriptions",
-                    context.settings.max_subscriptions
-                );
-                return Err(ErrorBody::new(ErrorCode::LimitReached, message));
-            }
-            let act = Act::Subscribed {
-                id,
-                patterns,
-                channels,
-            };
-            change(context, author, "agent.subscribed", Address::System, act)
-        }
-        Wish::Unsubscribe { id } => {
-            let agent = author.agent().and_then(|agent| state.agents.get(agent));
-            if !agent.is_some_and(|agent| agent.subscriptions.iter().any(|own| own.id == id)) {
-                let message = format!("there is no subscription {id} of this agent");
-                return Err(ErrorBody::field(
-                    ErrorCode::SubscriptionNotFound,
-                    "subscription_id",
-                    message,
-                ));
-            }
-            change(
-                context,
-                author,
-                "agent.unsubscribed",
-                Address::System,
-                Act::Unsubscribed { id },
-            )
-        }
+        } => subscribe(context, author, id, patterns, channels),
+        Wish::Unsubscribe { id } => unsubscribe(context, author, id),
         Wish::GrantToken(grant) => change(
             context,
             author,
@@ -284,6 +252,41 @@ fn change(
         entries,
         unknown: Vec::new(),
     })
+}
+
+fn subscribe(
+    context: &Context<'_>,
+    author: &Source,
+    id: EventId,
+    patterns: Vec<Pattern>,
+    channels: Option<Vec<ChannelName>>,
+) -> Result<Decision, ErrorBody> {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    let limit = context.settings.max_subscriptions;
+    if known.is_some_and(|agent| limit <= agent.subscriptions.len()) {
+        let message = format!("an agent has at most {limit} subscriptions");
+        return Err(ErrorBody::new(ErrorCode::LimitReached, message));
+    }
+    let act = Act::Subscribed {
+        id,
+        patterns,
+        channels,
+    };
+    change(context, author, "agent.subscribed", Address::System, act)
+}
+
+fn unsubscribe(context: &Context<'_>, author: &Source, id: EventId) -> Result<Decision, ErrorBody> {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    if !known.is_some_and(|agent| agent.subscriptions.iter().any(|own| own.id == id)) {
+        let message = format!("there is no subscription {id} of this agent");
+        return Err(ErrorBody::field(
+            ErrorCode::SubscriptionNotFound,
+            "subscription_id",
+            message,
+        ));
+    }
+    let act = Act::Unsubscribed { id };
+    change(context, author, "agent.unsubscribed", Address::System, act)
 }
 
 fn set_status(context: &Context<'_>, author: &Source, status: String) -> Result<Decision, ErrorBody> {

@@ -104,7 +104,7 @@ impl Inner {
             true,
             format!("{agent_id} is known since sequence {first}"),
         );
-        self.examine_entitlement(state, agent_id, agent, record, checks);
+        examine_entitlement(state, agent_id, agent, record, checks);
         let selected = is_selected(agent, agent_id, header);
         let detail = match (agent.subscriptions.len(), selected) {
             (0, _) => "it has no subscriptions, so everything it may read is selected".to_owned(),
@@ -124,53 +124,53 @@ impl Inner {
             }
         }
     }
+}
 
-    fn examine_entitlement(
-        &self,
-        state: &State,
-        agent_id: &AgentId,
-        agent: &Agent,
-        record: &Record,
-        checks: &mut Checks,
-    ) {
-        let header = &record.header;
-        let to = &header.destination;
-        let concerned = match to {
-            Address::Agent(addressee) => addressee == agent_id,
-            Address::Channel(_) | Address::Everyone => is_delivered(&header.act),
-            Address::System | Address::Mod(_) => false,
-        };
-        checks.add("destination", concerned, format!("it goes to {to}"));
-        let visible = is_visible(agent_id, header);
-        let detail = format!("its visibility is {:?}", header.visibility).to_lowercase();
-        checks.add("visibility", visible, detail);
-        match to {
-            Address::Channel(channel) => {
-                let then = state.was_member(agent_id, channel, record.sequence);
-                let detail = format!(
-                    "it was {}a member of {channel} at sequence {}",
-                    if then { "" } else { "not " },
-                    record.sequence
-                );
-                checks.add("membership", then, detail);
-                let now = state.is_member(agent_id, channel);
-                let detail = format!("it is {}a member of {channel} now", if now { "" } else { "not " });
-                checks.add("entitlement", now, detail);
-            }
-            Address::Everyone => {
-                let known = agent.first_sequence <= record.sequence;
-                let detail = if known {
-                    "it was known then"
-                } else {
-                    "it was not known yet then"
-                };
-                checks.add("membership", known, detail);
-            }
-            _ => {}
+/// Whether the event goes to the agent, and whether it may read it.
+fn examine_entitlement(
+    state: &State,
+    agent_id: &AgentId,
+    agent: &Agent,
+    record: &Record,
+    checks: &mut Checks,
+) {
+    let header = &record.header;
+    let to = &header.destination;
+    let concerned = match to {
+        Address::Agent(addressee) => addressee == agent_id,
+        Address::Channel(_) | Address::Everyone => is_delivered(&header.act),
+        Address::System | Address::Mod(_) => false,
+    };
+    checks.add("destination", concerned, format!("it goes to {to}"));
+    let visible = is_visible(agent_id, header);
+    let detail = format!("its visibility is {:?}", header.visibility).to_lowercase();
+    checks.add("visibility", visible, detail);
+    match to {
+        Address::Channel(channel) => {
+            let then = state.was_member(agent_id, channel, record.sequence);
+            let detail = format!(
+                "it was {}a member of {channel} at sequence {}",
+                if then { "" } else { "not " },
+                record.sequence
+            );
+            checks.add("membership", then, detail);
+            let now = state.is_member(agent_id, channel);
+            let detail = format!("it is {}a member of {channel} now", if now { "" } else { "not " });
+            checks.add("entitlement", now, detail);
         }
-        let echo = header.source.agent() == Some(agent_id) && *to != Address::Agent(agent_id.clone());
-        if echo {
-            checks.add("echo", false, "it wrote it itself, and nobody gets what it wrote");
+        Address::Everyone => {
+            let known = agent.first_sequence <= record.sequence;
+            let detail = if known {
+                "it was known then"
+            } else {
+                "it was not known yet then"
+            };
+            checks.add("membership", known, detail);
         }
+        _ => {}
+    }
+    let echo = header.source.agent() == Some(agent_id) && *to != Address::Agent(agent_id.clone());
+    if echo {
+        checks.add("echo", false, "it wrote it itself, and nobody gets what it wrote");
     }
 }

@@ -12,6 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use openagents_protocol::call::Failure;
 use openagents_protocol::{Secret, frame};
+use tokio_util::task::TaskTracker;
 
 use super::Connector;
 use crate::error::FileError;
@@ -33,6 +34,8 @@ pub(crate) type Content = UnsyncBoxBody<Bytes, std::io::Error>;
 pub(crate) struct Transfer {
     pub(crate) connector: Connector,
     pub(crate) credentials: Option<Secret>,
+    /// Where the tasks of its connections belong; each ends when its answer was read or dropped.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Transfer {
@@ -48,7 +51,7 @@ impl Transfer {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
             .await
             .map_err(broken)?;
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the connection of a transfer broke");
             }
