@@ -409,7 +409,6 @@ network_profile: {discoverable: false}
             file.without_effect,
             [
                 "network.mods[0].config.default_channels[1].moderated",
-                "network.agent_groups",
                 "network_profile",
                 "network.transports[1] (grpc)",
                 "network.mods[1] (openagents.mods.workspace.forum)",

@@ -2,7 +2,7 @@
 //!
 //! Messages that run into a limit are held: stored, and kept from their readers until somebody releases them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use openagents_protocol::call::{HeldMessage, HeldMessages, Unblock, Unblocked};
@@ -32,20 +32,26 @@ pub struct LoopGuard {
     pub max_hops: u32,
     /// A chain that rested for this long begins anew. Default 1 h.
     pub forget_after: Duration,
-    /// The most messages of two agents to each other, in turn, within [`LoopGuard::PAIR_WINDOW`]. Default 60: more
-    /// than people or models write, also where no cause is known.
+    /// The most messages of two agents to each other, in turn and without a known cause, within
+    /// [`LoopGuard::PAIR_WINDOW`]. Default 1,000: more than people or models write. Who asks and is answered is no
+    /// loop however fast it is, since the answers have a cause and the questions do not follow from them.
     pub max_turns: u32,
-    /// The most caused messages in one thread within ten minutes. Default 1,000.
+    /// The most messages in one thread within ten minutes, of those with two or more causes before them. Default
+    /// 1,000.
     pub max_in_thread: u32,
-    /// The most caused messages of one agent within a minute. Default 1,200.
-    pub max_of_agent: u32,
+    /// The most messages of one agent in one chain within ten minutes, of those with two or more causes before them.
+    /// Default 100. It stops what grows sideways: many agents that each answer everybody.
+    pub max_in_chain: u32,
 }
 
 impl LoopGuard {
     /// The time in which the turns of two agents are counted.
-    pub const PAIR_WINDOW: Duration = Duration::from_secs(3);
+    pub const PAIR_WINDOW: Duration = Duration::from_secs(10);
     const THREAD_WINDOW: Duration = Duration::from_mins(10);
-    const AGENT_WINDOW: Duration = Duration::from_mins(1);
+    const CHAIN_WINDOW: Duration = Duration::from_mins(10);
+
+    /// Hops up to which a message is a plain answer, and counted for its chain only.
+    const ANSWER_HOPS: u32 = 1;
 }
 
 impl Default for LoopGuard {
@@ -53,9 +59,9 @@ impl Default for LoopGuard {
         Self {
             max_hops: 40,
             forget_after: Duration::from_hours(1),
-            max_turns: 60,
+            max_turns: 1_000,
             max_in_thread: 1_000,
-            max_of_agent: 1_200,
+            max_in_chain: 100,
         }
     }
 }
@@ -80,14 +86,19 @@ impl Limit {
     }
 }
 
+/// Two agents, the one whose id sorts first in front.
+type Pair = (AgentId, AgentId);
+
 /// What is counted for each limit. Forgotten by a restart, since it looks back for minutes only.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// By pair, and who of it wrote last.
-    turns: Windows<(AgentId, AgentId)>,
-    last: HashMap<(AgentId, AgentId), AgentId>,
+    /// By pair.
+    turns: Windows<Pair>,
+    /// Who of a pair wrote last, where that had no known cause.
+    last: HashMap<Pair, AgentId>,
     threads: Windows<EventId>,
-    agents: Windows<AgentId>,
+    /// By the agent and the first event of the chain.
+    chains: Windows<(AgentId, EventId)>,
     /// Loops that were told of, and when.
     told: HashMap<String, u64>,
 }
@@ -103,26 +114,18 @@ impl Counters {
         if guard.max_hops < header.hops {
             return Some(Limit::Hops);
         }
-        if let Address::Agent(addressee) = &header.destination {
-            let (one, other) = if sender <= addressee {
-                (sender, addressee)
-            } else {
-                (addressee, sender)
-            };
-            let pair = (one.clone(), other.clone());
-            if MOST_KEYS <= self.last.len() {
-                self.last.clear();
-            }
-            let is_turn = self.last.insert(pair.clone(), sender.clone()).as_ref() != Some(sender);
-            if is_turn
-                && self
-                    .turns
-                    .exceed(pair, now_ms, LoopGuard::PAIR_WINDOW, guard.max_turns)
-            {
-                return Some(Limit::Pair);
-            }
+        if let Address::Agent(addressee) = &header.destination
+            && self.is_uncaused_turn(sender, addressee, header.hops)
+            && self.turns.exceed(
+                pair(sender, addressee),
+                now_ms,
+                LoopGuard::PAIR_WINDOW,
+                guard.max_turns,
+            )
+        {
+            return Some(Limit::Pair);
         }
-        if header.hops == 0 {
+        if header.hops <= LoopGuard::ANSWER_HOPS {
             return None;
         }
         if let Some(thread) = header.thread.clone()
@@ -132,14 +135,28 @@ impl Counters {
         {
             return Some(Limit::Thread);
         }
-        self.agents
-            .exceed(
-                sender.clone(),
-                now_ms,
-                LoopGuard::AGENT_WINDOW,
-                guard.max_of_agent,
-            )
-            .then_some(Limit::Agent)
+        let root = header.root.clone()?;
+        let exceeded = self.chains.exceed(
+            (sender.clone(), root),
+            now_ms,
+            LoopGuard::CHAIN_WINDOW,
+            guard.max_in_chain,
+        );
+        exceeded.then_some(Limit::Agent)
+    }
+
+    /// Whether the other one wrote before, and neither said why.
+    fn is_uncaused_turn(&mut self, sender: &AgentId, addressee: &AgentId, hops: u32) -> bool {
+        let pair = pair(sender, addressee);
+        if 0 < hops {
+            self.last.remove(&pair);
+            return false;
+        }
+        if MOST_KEYS <= self.last.len() {
+            self.last.clear();
+        }
+        let before = self.last.insert(pair, sender.clone());
+        before.is_some_and(|before| before != *sender)
     }
 
     /// Whether this loop is to be told of: not again for an hour.
@@ -172,9 +189,23 @@ impl Counters {
     }
 }
 
-/// Times at which something happened lately, by key.
+fn pair(one: &AgentId, other: &AgentId) -> Pair {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    (first.clone(), second.clone())
+}
+
+/// How often something happened lately, by key. What each key costs does not grow with what is counted.
 #[derive(Debug)]
-struct Windows<K>(HashMap<K, VecDeque<u64>>);
+struct Windows<K>(HashMap<K, Window>);
+
+/// Counts of the window that runs and of the one before it, which fades out meanwhile.
+#[derive(Debug, Default)]
+struct Window {
+    /// Number of the window that runs, counted from 1970.
+    number: u64,
+    before: u64,
+    count: u64,
+}
 
 impl<K> Default for Windows<K> {
     fn default() -> Self {
@@ -184,18 +215,22 @@ impl<K> Default for Windows<K> {
 
 impl<K: Eq + std::hash::Hash> Windows<K> {
     /// Counts one more, and says whether there are more than `most` within the window.
-    fn exceed(&mut self, key: K, now_ms: u64, window: Duration, most: u32) -> bool {
+    fn exceed(&mut self, key: K, now_ms: u64, length: Duration, most: u32) -> bool {
         if MOST_KEYS <= self.0.len() && !self.0.contains_key(&key) {
             self.0.clear();
         }
-        let most = most as usize;
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let times = self.0.entry(key).or_default();
-        times.push_back(now_ms);
-        while most + 1 < times.len() || times.front().is_some_and(|oldest| *oldest + window_ms < now_ms) {
-            times.pop_front();
+        let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+        let (number, elapsed_ms) = (now_ms / length_ms, now_ms % length_ms);
+        let window = self.0.entry(key).or_default();
+        if window.number != number {
+            let follows = window.number.checked_add(1) == Some(number);
+            window.before = if follows { window.count } else { 0 };
+            window.number = number;
+            window.count = 0;
         }
-        most < times.len()
+        window.count += 1;
+        let fading = window.before * (length_ms - elapsed_ms) / length_ms;
+        u64::from(most) < fading + window.count
     }
 }
 

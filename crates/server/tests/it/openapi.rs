@@ -44,7 +44,8 @@ async fn every_call_of_the_protocol_has_a_route_and_every_route_is_served() {
     let operations = operations(&document);
     let ids: BTreeSet<&str> = operations.iter().map(|(id, ..)| id.as_str()).collect();
     assert_eq!(ids.len(), operations.len(), "ids are unique");
-    for method in METHODS {
+    // Events are pushed to connections only, so what a connection is pushed is no matter of REST.
+    for method in METHODS.iter().filter(|method| **method != "follow_system") {
         assert!(ids.contains(method), "{method} has no route");
     }
     for (id, method, path) in &operations {
