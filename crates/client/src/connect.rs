@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +13,7 @@ use openagents_protocol::{AgentId, Json, Secret, Sequence};
 use crate::AgentClient;
 use crate::connector::Connector;
 use crate::connector::endpoint::Endpoint;
+use crate::dial::Dial;
 use crate::error::ConnectError;
 use crate::send::DEFAULT_TIMEOUT;
 
@@ -24,6 +26,7 @@ pub struct Connect {
     client: AgentClient,
     host: String,
     port: u16,
+    dial: Option<Arc<dyn Dial>>,
     use_tls: bool,
     ca_certificate: Option<PathBuf>,
     timeout: Duration,
@@ -41,6 +44,7 @@ impl Connect {
             client,
             host,
             port,
+            dial: None,
             use_tls: false,
             ca_certificate: None,
             timeout: DEFAULT_TIMEOUT,
@@ -69,6 +73,13 @@ impl Connect {
     /// Asks for TLS where neither port nor scheme decide.
     pub fn use_tls(mut self, use_tls: bool) -> Self {
         self.use_tls = use_tls;
+        self
+    }
+
+    /// Another way to the server than TCP to its host and port, such as a Unix socket or a proxy. Host and port still
+    /// name the server, in requests and for TLS.
+    pub fn dial(mut self, dial: impl Dial) -> Self {
+        self.dial = Some(Arc::new(dial));
         self
     }
 
@@ -119,7 +130,7 @@ impl Connect {
         {
             return Err(ConnectError::InvalidMetadata);
         }
-        let connector = Connector::prepare(endpoint, self.ca_certificate, self.timeout).await?;
+        let connector = Connector::prepare(endpoint, self.dial, self.ca_certificate, self.timeout).await?;
         self.hello.follow_system = self.client.core().hub.follows_system();
         self.client.core().join(connector, self.hello).await
     }

@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 pub(crate) mod http;
 mod tls;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,13 @@ use openagents_protocol::ErrorBody;
 use openagents_protocol::frame::{ClientFrame, Hello, ServerFrame, Welcome};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
 
 use crate::connector::endpoint::{Endpoint, Security};
+use crate::dial::{ByteStream, Dial, Tcp};
 use crate::error::ConnectError;
 
 /// The largest message accepted from a server, in bytes: what the documentation gives as `max_message_size`.
@@ -36,9 +36,10 @@ const READ_BUFFER_BYTES: usize = 8 * 1024;
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Opens sessions with one server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Connector {
     endpoint: Endpoint,
+    dial: Arc<dyn Dial>,
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
 }
@@ -53,8 +54,8 @@ pub(crate) struct Opened {
 #[cfg(test)]
 impl Opened {
     /// A session over any socket.
-    pub(crate) fn over<S: Socket + 'static>(socket: WebSocketStream<S>, welcome: Welcome) -> Self {
-        let socket: Box<dyn Socket> = Box::new(socket.into_inner());
+    pub(crate) fn over<S: ByteStream + 'static>(socket: WebSocketStream<S>, welcome: Welcome) -> Self {
+        let socket: Box<dyn ByteStream> = Box::new(socket.into_inner());
         let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
         let socket = WebSocketStream::from_raw_socket(socket, role, None);
         let (sink, stream) = futures_util::FutureExt::now_or_never(socket)
@@ -69,14 +70,10 @@ impl Opened {
 }
 
 /// Writes frames.
-pub(crate) struct Sender(SplitSink<WebSocketStream<Box<dyn Socket>>, Message>);
+pub(crate) struct Sender(SplitSink<WebSocketStream<Box<dyn ByteStream>>, Message>);
 
 /// Reads frames.
-pub(crate) struct Receiver(SplitStream<WebSocketStream<Box<dyn Socket>>>);
-
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
+pub(crate) struct Receiver(SplitStream<WebSocketStream<Box<dyn ByteStream>>>);
 
 /// Why nothing more comes or goes. The session may go on over another connection.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +89,20 @@ pub(crate) enum Broken {
 }
 
 impl Connector {
-    /// Prepares for sessions with this server; reads the trusted certificates when they are needed.
+    /// Prepares for sessions with this server, reached by TCP unless there is another way; reads the trusted
+    /// certificates when they are needed.
     pub(crate) async fn prepare(
         endpoint: Endpoint,
+        dial: Option<Arc<dyn Dial>>,
         ca_certificate: Option<PathBuf>,
         timeout: Duration,
     ) -> Result<Self, ConnectError> {
+        let dial = dial.unwrap_or_else(|| {
+            Arc::new(Tcp {
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+            })
+        });
         let tls = match endpoint.security {
             Security::Plain => None,
             Security::Tls => {
@@ -116,6 +121,7 @@ impl Connector {
         };
         Ok(Self {
             endpoint,
+            dial,
             tls,
             timeout,
         })
@@ -159,25 +165,20 @@ impl Connector {
         })
     }
 
-    async fn dial(&self) -> Result<Box<dyn Socket>, ConnectError> {
-        let Endpoint { host, port, .. } = &self.endpoint;
+    async fn dial(&self) -> Result<Box<dyn ByteStream>, ConnectError> {
         let address = || self.endpoint.authority();
-        let stream = TcpStream::connect((host.as_str(), *port))
+        let stream = self
+            .dial
+            .dial()
             .await
             .map_err(|source| ConnectError::Unreachable {
                 address: address(),
                 source,
             })?;
-        stream
-            .set_nodelay(true)
-            .map_err(|source| ConnectError::Unreachable {
-                address: address(),
-                source,
-            })?;
         let Some(config) = &self.tls else {
-            return Ok(Box::new(stream));
+            return Ok(stream);
         };
-        let name = ServerName::try_from(host.clone()).map_err(|error| ConnectError::Tls {
+        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(|error| ConnectError::Tls {
             address: address(),
             source: Box::new(error),
         })?;
@@ -189,6 +190,16 @@ impl Connector {
                 source: Box::new(error),
             })?;
         Ok(Box::new(stream))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Connector");
+        shown
+            .field("endpoint", &self.endpoint)
+            .field("timeout", &self.timeout);
+        shown.finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod connect;
 mod connector;
 mod content;
+mod dial;
 mod dispatch;
 mod error;
 mod handler;
@@ -33,6 +34,7 @@ pub use openagents_protocol::{
 pub use client::{AgentClient, WeakAgentClient};
 pub use connect::Connect;
 pub use content::IntoContent;
+pub use dial::{ByteStream, Dial, DialFuture};
 pub use error::{AskError, CallError, ConnectError, FileError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
 pub use send::{PendingPublish, SendEvent};

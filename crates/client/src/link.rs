@@ -490,7 +490,7 @@ mod tests {
         };
         let opened = Opened::over(near.unwrap().0, welcome);
         let endpoint = Endpoint::parse("127.0.0.1", 1, false).unwrap();
-        let connector = Connector::prepare(endpoint, None, Duration::from_secs(1))
+        let connector = Connector::prepare(endpoint, None, None, Duration::from_secs(1))
             .await
             .unwrap();
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());

@@ -2,13 +2,15 @@
 //!
 //! [`Server::bind`] opens the workspace of a [`Config`] and returns once connections are taken. Requests are
 //! turned into calls of `openagents-workspace`, nothing else is decided here: `connection` speaks frames, `rest`
-//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are, `socket` minds the connection below them.
+//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are, `listener` takes connections, `socket` minds the
+//! connection below them.
 
 mod config;
 mod connection;
 mod error;
 mod health;
 mod host;
+mod listener;
 mod rest;
 mod server;
 mod socket;
@@ -16,6 +18,7 @@ mod tls;
 
 pub use config::{Config, Limits, Open, Tls};
 pub use error::Error;
+pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
     Caller, Clock, DefaultMembership, Durability, FirstPost, Group, Principal, Settings, StoreError,

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::host::Host;
+use crate::listener::Listener;
 use crate::socket::Socket;
 use crate::{Error, connection, health, rest, tls};
 
@@ -62,6 +63,28 @@ impl Server {
             listen: config.listen,
             source,
         })?;
+        Self::serve_at(config, listener, local_address).await
+    }
+
+    /// Opens the workspace and takes connections from any listener, such as one for a Unix socket; resolves when they
+    /// are taken.
+    ///
+    /// `config.listen` stands for where clients reach it: it decides whether a token is wanted, and
+    /// [`Server::local_addr`] tells it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]; nothing is left running then.
+    pub async fn serve(config: Config, listener: impl Listener) -> Result<Self, Error> {
+        let local_address = config.listen;
+        Self::serve_at(config, listener, local_address).await
+    }
+
+    async fn serve_at(
+        config: Config,
+        listener: impl Listener,
+        local_address: SocketAddr,
+    ) -> Result<Self, Error> {
         let workspace = Workspace::open(&config.data, config.workspace.clone())
             .await
             .map_err(|source| Error::Workspace {
@@ -136,7 +159,7 @@ impl Server {
 }
 
 /// Accepts connections until the server stops.
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<Host>) {
+async fn accept(mut listener: impl Listener, acceptor: Option<TlsAcceptor>, host: Arc<Host>) {
     let router = router(Arc::clone(&host));
     let in_clear = health::router(Arc::clone(&host));
     let room = Arc::new(Semaphore::new(host.limits.max_connections));
@@ -146,7 +169,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 // Out of descriptors, most likely: those in use have to be closed first.
                 tracing::warn!(%error, "could not accept a connection");
@@ -175,7 +198,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Arc<
 }
 
 async fn serve_socket(
-    socket: Socket,
+    mut socket: Socket,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     in_clear: Router,

@@ -1,16 +1,18 @@
 //! A connection as the system gives it, with the manners that every protocol above it needs.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
+
+use crate::listener::ByteStream;
 
 /// How long a closed connection is still listened to.
 const LINGER: Duration = Duration::from_secs(1);
@@ -20,9 +22,10 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Writing fails when the peer takes nothing for too long. Dropping it closes the connection in the way that lets the
 /// peer read the last words: a socket that is closed while something from the peer is unread makes the system discard
 /// what the peer has not read yet, so what still comes is read and thrown away for a moment.
-#[derive(Debug)]
 pub(crate) struct Socket {
-    open: Option<(TcpStream, OwnedSemaphorePermit)>,
+    open: Option<(Box<dyn ByteStream>, OwnedSemaphorePermit)>,
+    /// A first byte that was looked at and not read yet.
+    ahead: Option<u8>,
     tracker: TaskTracker,
     write_timeout: Duration,
     /// Runs while the peer takes nothing.
@@ -33,17 +36,14 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Box<dyn ByteStream>,
         permit: OwnedSemaphorePermit,
         tracker: TaskTracker,
         write_timeout: Duration,
     ) -> Self {
-        // Small frames must not wait for each other.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection stays slow");
-        }
         Self {
             open: Some((stream, permit)),
+            ahead: None,
             tracker,
             write_timeout,
             stalled: None,
@@ -51,19 +51,20 @@ impl Socket {
         }
     }
 
-    /// Waits for the first byte and leaves it there; none at the end of the stream.
-    pub(crate) async fn peek(&self) -> io::Result<Option<u8>> {
-        let mut first = [0];
-        let (stream, _) = self.open.as_ref().expect("taken by dropping only");
-        Ok(match stream.peek(&mut first).await? {
-            0 => None,
-            _ => Some(first[0]),
-        })
+    /// Waits for the first byte and leaves it to be read; none at the end of the stream.
+    pub(crate) async fn peek(&mut self) -> io::Result<Option<u8>> {
+        if self.ahead.is_none() {
+            let mut first = [0];
+            if 0 < self.read(&mut first).await? {
+                self.ahead = Some(first[0]);
+            }
+        }
+        Ok(self.ahead)
     }
 
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
+    fn stream(&mut self) -> Pin<&mut dyn ByteStream> {
         let (stream, _) = self.open.as_mut().expect("taken by dropping only");
-        Pin::new(stream)
+        Pin::new(stream.as_mut())
     }
 
     /// Fails a write that waits for too long.
@@ -86,6 +87,11 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
+        if let (Some(first), true) = (self.ahead, 0 < room) {
+            buffer.put_slice(&[first]);
+            self.ahead = None;
+            return Poll::Ready(Ok(()));
+        }
         let outcome = self.stream().poll_read(context, buffer);
         if let Poll::Ready(outcome) = &outcome {
             self.ended = outcome.is_err() || (buffer.filled().len() == before && 0 < room);
@@ -114,7 +120,9 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.open
+            .as_ref()
+            .is_some_and(|(stream, _)| stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -123,6 +131,15 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Socket")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +157,7 @@ impl Drop for Socket {
 }
 
 /// Ends the connection on this side, and listens until the peer does the same.
-async fn linger(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+async fn linger(mut stream: Box<dyn ByteStream>, permit: OwnedSemaphorePermit) {
     let mut heard = vec![0; 4096];
     let listen = async {
         stream.shutdown().await?;

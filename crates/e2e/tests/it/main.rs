@@ -5,3 +5,4 @@ mod kill;
 mod secure;
 mod small_client;
 mod stopped;
+mod unix;

@@ -7,6 +7,7 @@ mod bad_input;
 mod harness;
 mod openapi;
 mod origins;
+mod other_ways;
 mod privacy;
 mod repetition;
 mod rest;
