@@ -55,6 +55,8 @@ pub(crate) struct Kind {
     pub(crate) format: u32,
     /// The tables of that format.
     pub(crate) schema: &'static str,
+    /// What makes the next format of an older one, by the older one. Formats that are not here stay as they are.
+    pub(crate) upgrades: &'static [(u32, &'static str)],
 }
 
 /// A file opened for writing.
@@ -69,8 +71,9 @@ impl Kind {
     /// Opens a file for writing, and makes it where there is none.
     pub(crate) fn open(&self, path: &Path) -> Result<Opened, Error> {
         let failed = |error| Error::from_sqlite(path, "open", error);
-        let opened = self.try_open(path).map_err(failed)?.check(self, path)?;
+        let mut opened = self.try_open(path).map_err(failed)?.check(self, path)?;
         // Only now is it known to be a file that we may change.
+        self.upgrade(&mut opened).map_err(failed)?;
         opened
             .connection
             .pragma_update(None, "journal_mode", "wal")
@@ -102,6 +105,20 @@ impl Kind {
             application_id,
             format,
         })
+    }
+
+    /// Brings an older file up to the format that is written, one format after the other.
+    fn upgrade(&self, opened: &mut Opened) -> rusqlite::Result<()> {
+        while let Some((_, statements)) = self.upgrades.iter().find(|(from, _)| *from == opened.format) {
+            let transaction = opened
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute_batch(statements)?;
+            transaction.pragma_update(None, "user_version", opened.format + 1)?;
+            transaction.commit()?;
+            opened.format += 1;
+        }
+        Ok(())
     }
 
     /// Makes the tables, and marks the file as one of this kind.

@@ -12,6 +12,7 @@ use crate::Error;
 
 mod durability;
 mod memory;
+pub(crate) mod rows;
 mod sqlite;
 
 pub use durability::Durability;

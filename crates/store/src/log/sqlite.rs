@@ -8,25 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
-use rusqlite::{Connection, Row, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::rows::{self, COLUMNS, LOG, Written, decode};
 use super::{Durability, Entry, EventLog, LogFuture};
 use crate::Error;
-use crate::database::{self, Execution, Kind, Pool, to_integer, to_limit, to_sequence};
+use crate::database::{self, Execution, Pool, to_integer, to_limit};
 use crate::directory::Lock;
-
-/// One table that only grows at its end, so an append writes few pages whatever the size of the log. Header and body
-/// are JSON text: `sqlite3 log.db 'select * from log'` is enough to look inside.
-const LOG: Kind = Kind {
-    name: "the log of a workspace",
-    application_id: 0x4f41_4c67,
-    format: 1,
-    schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-             CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);",
-};
 
 /// How long records that were acknowledged from memory may wait for others to be stored with.
 const WRITE_BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
@@ -130,7 +121,7 @@ impl SqliteLog {
         let start = || {
             database::checkpoint_rarely(&connection)?;
             synchronise(&connection, durability)?;
-            Ok((log_id(&connection)?, last_sequence(&connection)?))
+            Ok((log_id(&connection)?, rows::last_sequence(&connection)?))
         };
         let (id, last) = start().map_err(|error| Error::from_sqlite(&path, "open", error))?;
         let shared = Shared {
@@ -218,10 +209,9 @@ impl EventLog for SqliteLog {
             // A commit is visible here moments before it is announced; nobody is to see it earlier.
             let range = (to_integer(after), to_integer(through), to_limit(limit));
             let read = move |transaction: &rusqlite::Transaction<'_>| {
-                let mut statement = transaction.prepare_cached(
-                    "SELECT sequence, header, body FROM log WHERE ?1 < sequence AND sequence <= ?2
-                     ORDER BY sequence LIMIT ?3",
-                )?;
+                let mut statement = transaction.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM log WHERE ?1 < sequence AND sequence <= ?2 ORDER BY sequence LIMIT ?3"
+                ))?;
                 statement.query_map(range, decode)?.collect()
             };
             self.shared.readers.read(read).await
@@ -238,8 +228,8 @@ impl EventLog for SqliteLog {
             sequences.sort_unstable();
             sequences.dedup();
             let read = move |transaction: &rusqlite::Transaction<'_>| {
-                let mut statement = transaction
-                    .prepare_cached("SELECT sequence, header, body FROM log WHERE sequence = ?1")?;
+                let mut statement =
+                    transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM log WHERE sequence = ?1"))?;
                 let mut records = Vec::with_capacity(sequences.len());
                 for sequence in sequences {
                     for record in statement.query_map([to_integer(sequence)], decode)? {
@@ -500,14 +490,8 @@ fn number(mut last: Sequence, entries: Vec<Entry>) -> Batch {
 
 fn insert(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut statement =
-            transaction.prepare_cached("INSERT INTO log (sequence, header, body) VALUES (?1, ?2, ?3)")?;
-        for (sequence, entry) in batches.iter().flatten() {
-            let header = encode(&entry.header)?;
-            let body = encode(&entry.body)?;
-            statement.execute((to_integer(*sequence), header, body))?;
-        }
+    for (sequence, entry) in batches.iter().flatten() {
+        Written::of(*sequence, entry)?.insert(&transaction)?;
     }
     transaction.commit()
 }
@@ -545,46 +529,17 @@ fn synchronise(connection: &Connection, durability: Durability) -> rusqlite::Res
     connection.pragma_update(None, "synchronous", level)
 }
 
+/// The name of a log, which it gets when it is made.
 fn log_id(connection: &Connection) -> rusqlite::Result<Uuid> {
-    let new = Uuid::now_v7().to_string();
+    if let Some(id) = rows::log_id(connection)? {
+        return Ok(id);
+    }
+    let new = Uuid::now_v7();
     connection.execute(
-        "INSERT OR IGNORE INTO meta (name, value) VALUES ('log_id', ?1)",
-        [new],
+        "INSERT INTO meta (name, value) VALUES ('log_id', ?1)",
+        [new.to_string()],
     )?;
-    connection.query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
-        let text: String = row.get(0)?;
-        text.parse()
-            .map_err(|error: uuid::Error| database::unreadable(0, error))
-    })
-}
-
-/// Reads the last record and not only its sequence: the end is where damage is likeliest.
-fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequence> {
-    let mut statement =
-        connection.prepare("SELECT sequence, header, body FROM log ORDER BY sequence DESC LIMIT 1")?;
-    let last = statement.query_map([], decode)?.next().transpose()?;
-    Ok(last.map_or(Sequence::ZERO, |record| record.sequence))
-}
-
-fn encode<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let sequence = to_sequence(row.get(0)?);
-    let unreadable = |column, error: &dyn fmt::Display| {
-        database::unreadable(column, format!("record {sequence}: {error}"))
-    };
-    let header = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, &error))?;
-    let body = match row.get_ref(2)?.as_str_or_null()? {
-        Some(text) => Some(serde_json::from_str(text).map_err(|error| unreadable(2, &error))?),
-        None => None,
-    };
-    Ok(Record {
-        sequence,
-        header,
-        body,
-    })
+    Ok(new)
 }
 
 #[cfg(test)]
@@ -709,12 +664,56 @@ mod tests {
                 error,
                 Error::NewerFormat {
                     found: 7,
-                    supported: 1,
+                    supported: 2,
                     ..
                 }
             ),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_log_of_the_first_format_is_read_and_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SqliteLog::FILE);
+        let first = Connection::open(&path).unwrap();
+        first
+            .execute_batch(
+                "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+                 CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT);
+                 PRAGMA application_id = 0x4f414c67; PRAGMA user_version = 1;",
+            )
+            .unwrap();
+        let Written { header, body, .. } = Written::of(Sequence::new(1), &entry(1)).unwrap();
+        first
+            .execute("INSERT INTO log VALUES (1, ?1, ?2)", (header, body))
+            .unwrap();
+        drop(first);
+
+        for count in 2..4 {
+            let log = open(directory.path(), Durability::Fsync);
+            log.append(vec![entry(count)]).await.unwrap();
+            let records = log.read(Sequence::ZERO, 10).await.unwrap();
+            let headers: Vec<_> = records.into_iter().map(|record| record.header).collect();
+            let expected: Vec<_> = (1..=count).map(|number| entry(number).header).collect();
+            assert_eq!(headers, expected);
+            log.close().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_not_what_was_written_is_not_handed_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        log.append(entries(3)).await.unwrap();
+        let text = "UPDATE log SET body = replace(body, 'message 1', 'message 7') WHERE sequence = 2";
+        log.shared.writer().connection.execute_batch(text).unwrap();
+        let error = log.read(Sequence::ZERO, 10).await.unwrap_err();
+        let Error::Encoding { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.to_string(), "record 2: it is not what was written");
+        assert_eq!(log.read(Sequence::new(2), 10).await.unwrap().len(), 1);
     }
 
     #[test]

@@ -38,6 +38,8 @@ const VIEW: Kind = Kind {
              CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
                                    PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
              CREATE TABLE cursors (agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;",
+    // It is started over instead.
+    upgrades: &[],
 };
 
 /// Page cache of the writer: 8 MB, enough to keep the busy ends of some thousand streams at hand.

@@ -1,0 +1,165 @@
+//! How a record stands in the file of a log.
+
+use std::fmt;
+
+use openagents_protocol::Sequence;
+use openagents_protocol::record::Record;
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+
+use super::Entry;
+use crate::database::{self, Kind, to_integer, to_sequence};
+
+/// One table that only grows at its end, so an append writes few pages whatever the size of the log. Header and body
+/// are JSON text: `sqlite3 log.db 'select * from log'` is enough to look inside.
+///
+/// The checksum is over sequence and header in its upper half and over the body in its lower one, so that it holds when
+/// the body is erased. Records of format 1 have none.
+pub(crate) const LOG: Kind = Kind {
+    name: "the log of a workspace",
+    application_id: 0x4f41_4c67,
+    format: 2,
+    schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+             CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT, checksum INTEGER);",
+    upgrades: &[(1, "ALTER TABLE log ADD COLUMN checksum INTEGER")],
+};
+
+/// The columns that [`decode`] reads, in their order.
+pub(crate) const COLUMNS: &str = "sequence, header, body, checksum";
+
+/// A record as text, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) sequence: Sequence,
+    pub(crate) header: String,
+    pub(crate) body: Option<String>,
+}
+
+impl Written {
+    pub(crate) fn of(sequence: Sequence, entry: &Entry) -> rusqlite::Result<Self> {
+        Ok(Self {
+            sequence,
+            header: encode(&entry.header)?,
+            body: Some(encode(&entry.body)?),
+        })
+    }
+
+    pub(crate) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let body = self.body.as_deref();
+        let row = (
+            to_integer(self.sequence),
+            &self.header,
+            body,
+            checksum(self.sequence, &self.header, body),
+        );
+        connection
+            .prepare_cached("INSERT INTO log (sequence, header, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(row)?;
+        Ok(())
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// The checksum of a record.
+pub(crate) fn checksum(sequence: Sequence, header: &str, body: Option<&str>) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&sequence.get().to_le_bytes());
+    hasher.update(header.as_bytes());
+    let body = body.map_or(0, |body| crc32fast::hash(body.as_bytes()));
+    (i64::from(hasher.finalize()) << 32) | i64::from(body)
+}
+
+/// Whether a record is what was written. Of one without a body only the rest can be told.
+pub(crate) fn is_intact(stored: i64, sequence: Sequence, header: &str, body: Option<&str>) -> bool {
+    let difference = stored ^ checksum(sequence, header, body);
+    if body.is_some() {
+        difference == 0
+    } else {
+        difference >> 32 == 0
+    }
+}
+
+/// Reads a record, and makes sure that it is the one that was written.
+pub(crate) fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let sequence = to_sequence(row.get(0)?);
+    let header = row.get_ref(1)?.as_str()?;
+    let body = row.get_ref(2)?.as_str_or_null()?;
+    let stored: Option<i64> = row.get(3)?;
+    parse(sequence, header, body, stored)
+}
+
+/// Reads a record of its texts.
+pub(crate) fn parse(
+    sequence: Sequence,
+    header: &str,
+    body: Option<&str>,
+    stored: Option<i64>,
+) -> rusqlite::Result<Record> {
+    let unreadable = |column, error: &dyn fmt::Display| {
+        database::unreadable(column, format!("record {sequence}: {error}"))
+    };
+    if stored.is_some_and(|stored| !is_intact(stored, sequence, header, body)) {
+        return Err(unreadable(3, &"it is not what was written"));
+    }
+    Ok(Record {
+        sequence,
+        header: serde_json::from_str(header).map_err(|error| unreadable(1, &error))?,
+        body: body
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| unreadable(2, &error))?,
+    })
+}
+
+/// The name of a log; none when it was not made whole.
+pub(crate) fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    let id = connection
+        .query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
+            let text: String = row.get(0)?;
+            text.parse()
+                .map_err(|error: uuid::Error| database::unreadable(0, error))
+        })
+        .optional()?;
+    Ok(id)
+}
+
+/// Reads the last record and not only its sequence: the end is where damage is likeliest.
+pub(crate) fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequence> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT {COLUMNS} FROM log ORDER BY sequence DESC LIMIT 1"
+    ))?;
+    let last = statement.query_map([], decode)?.next().transpose()?;
+    Ok(last.map_or(Sequence::ZERO, |record| record.sequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_finds_every_flipped_bit_and_holds_when_the_body_is_erased() {
+        let sequence = Sequence::new(7);
+        let (header, body) = ("{\"a\":1}", "{\"b\":2}");
+        let stored = checksum(sequence, header, Some(body));
+        assert!(is_intact(stored, sequence, header, Some(body)));
+        assert!(is_intact(stored, sequence, header, None));
+        assert!(!is_intact(stored, Sequence::new(8), header, None));
+        for bit in 0..header.len() * 8 {
+            let mut bytes = header.as_bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(flipped) = String::from_utf8(bytes) {
+                assert!(!is_intact(stored, sequence, &flipped, None), "bit {bit}");
+            }
+        }
+        assert!(!is_intact(stored, sequence, header, Some("{\"b\":3}")));
+        for bit in 0..64 {
+            assert!(
+                !is_intact(stored ^ (1 << bit), sequence, header, Some(body)),
+                "bit {bit}"
+            );
+        }
+    }
+}
