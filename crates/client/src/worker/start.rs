@@ -151,7 +151,7 @@ impl<A: WorkerAgent> StartWorker<A> {
     pub async fn run(self) -> Result<(), WorkerError> {
         let mut signals = Signals::listen().map_err(WorkerError::Signals)?;
         let running = tokio::select! {
-            running = self.into_future() => running?,
+            running = self.join() => running?,
             () = signals.next() => return Ok(()),
         };
         tokio::select! {
@@ -160,7 +160,8 @@ impl<A: WorkerAgent> StartWorker<A> {
         }
     }
 
-    async fn start(self) -> Result<RunningWorker, WorkerError> {
+    /// Joins the workspace; `on_startup` is about to be called.
+    async fn join(self) -> Result<RunningWorker, WorkerError> {
         if let Some(error) = self.invalid {
             return Err(error.into());
         }
@@ -170,9 +171,12 @@ impl<A: WorkerAgent> StartWorker<A> {
             None => self.connect,
         };
         connect.await?;
-        let running = RunningWorker::begin(client, self.agent, self.settings, self.handlers);
-        running.started().await;
-        Ok(running)
+        Ok(RunningWorker::begin(
+            client,
+            self.agent,
+            self.settings,
+            self.handlers,
+        ))
     }
 }
 
@@ -181,7 +185,11 @@ impl<A: WorkerAgent> IntoFuture for StartWorker<A> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.start())
+        Box::pin(async move {
+            let running = self.join().await?;
+            running.started().await;
+            Ok(running)
+        })
     }
 }
 
