@@ -160,6 +160,32 @@ impl AgentClient {
         was_alive
     }
 
+    /// Waits until the session is over: left by [`AgentClient::disconnect`], or ended for good by the workspace, which
+    /// then says why. Another connection in its place is not the end, and without a session it is over already.
+    pub async fn closed(&self) -> Option<ErrorBody> {
+        while let Some(link) = self.core().link() {
+            link.ended().await;
+            if link.is_replaced() {
+                // The next session begins, or fails to, before this lock is free.
+                drop(self.core().changing.lock().await);
+                continue;
+            }
+            return link
+                .outbox
+                .end_reason()
+                .filter(|reason| *reason != not_connected());
+        }
+        None
+    }
+
+    /// Hands no more events to handlers in this session, and waits until those that run have returned. What has not
+    /// begun comes again in the next one. Everything can still be sent, and waits still get their answers.
+    pub(crate) async fn drain(&self) {
+        if let Some(link) = self.core().link() {
+            link.dispatch.drain().await;
+        }
+    }
+
     /// The workspace: channels and agents by name.
     pub fn workspace(&self) -> Workspace {
         Workspace::new(self.clone())

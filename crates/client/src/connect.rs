@@ -52,6 +52,16 @@ impl Connect {
         }
     }
 
+    pub(crate) fn client(&self) -> &AgentClient {
+        &self.client
+    }
+
+    /// The same connection for another client.
+    pub(crate) fn with_client(mut self, client: AgentClient) -> Self {
+        self.client = client;
+        self
+    }
+
     /// A workspace token or an agent token.
     pub fn token(mut self, token: impl Into<Secret>) -> Self {
         self.hello.token = Some(token.into());

@@ -1,6 +1,6 @@
 //! What messages say.
 
-use openagents_protocol::{Event, Json, Sequence, call};
+use openagents_protocol::{Event, Json, Sequence, call, mentions};
 use serde_json::{Value, json};
 
 /// The content of a message: text, which becomes `{"text": …}`, or a JSON object, which is sent as it is.
@@ -47,6 +47,13 @@ pub(crate) fn message(event_name: &str, destination: String, content: &Json) -> 
     let payload = format!("{{\"content\":{content}}}");
     let payload: Json = payload.parse().expect("an object around JSON is JSON");
     Event::new(event_name).to(destination).payload(payload)
+}
+
+/// The ids that a text mentions, each once, in their order; without marks of punctuation that follow.
+pub(crate) fn extract_mentions(text: &str) -> Vec<String> {
+    let whole = |id: &openagents_protocol::AgentId| !id.as_str().ends_with(['.', ':', '-', '+']);
+    let ids = mentions(text).into_iter().filter(whole);
+    ids.map(|id| id.as_str().to_owned()).collect()
 }
 
 /// Whether it is a message to one agent.

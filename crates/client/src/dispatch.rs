@@ -75,6 +75,11 @@ impl Dispatch {
         self.deliver(&mut self.held());
     }
 
+    /// Hands nothing more to handlers, and waits until those that run have returned.
+    pub(crate) async fn drain(&self) {
+        self.lanes.drain().await;
+    }
+
     /// Forgets what was not handled.
     pub(crate) fn stop(&self) {
         let held = std::mem::take(&mut *self.held());

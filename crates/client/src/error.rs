@@ -245,8 +245,8 @@ pub enum FileError {
     /// The content is not the one that was sent: its length or checksum differs.
     #[error("the content was altered on its way")]
     Altered,
-    /// The file is too large to be read into memory; fetch it to a path.
-    #[error("the file has {size} bytes, and at most {limit} are read into memory")]
+    /// The file is too large to be read into memory, or to be fetched for a hook.
+    #[error("the file has {size} bytes, and at most {limit} are fetched")]
     TooLarge {
         /// Bytes of the file.
         size: u64,

@@ -21,6 +21,14 @@ tokio::task_local! {
     static CURRENT: Arc<Event>;
 }
 
+/// Lets something run as if in the handler of an event.
+pub(crate) async fn in_event<F: Future>(event: Option<Arc<Event>>, future: F) -> F::Output {
+    match event {
+        Some(event) => CURRENT.scope(event, future).await,
+        None => future.await,
+    }
+}
+
 /// The event whose handler runs in this task, if one does.
 pub(crate) fn current_event() -> Option<Arc<Event>> {
     CURRENT.try_with(Arc::clone).ok()
@@ -31,6 +39,8 @@ pub(crate) struct Lanes {
     /// Guards the queues; held for a few lines only. Bounded by what may be in flight.
     queues: Mutex<HashMap<String, VecDeque<Job>>>,
     stopped: AtomicBool,
+    /// The queues that are worked on.
+    working: TaskTracker,
     progress: Arc<Progress>,
     tasks: TaskTracker,
     runtime: runtime::Handle,
@@ -50,6 +60,7 @@ impl Lanes {
         Self {
             queues: Mutex::default(),
             stopped: AtomicBool::new(false),
+            working: TaskTracker::new(),
             progress: Arc::clone(progress),
             tasks: tasks.clone(),
             runtime: runtime::Handle::current(),
@@ -61,20 +72,25 @@ impl Lanes {
         self.queues.lock().expect("poisoned")
     }
 
-    /// Queues an event behind the earlier ones of its source.
+    /// Queues an event behind the earlier ones of its source; once stopped, forgets it.
     pub(crate) fn push(self: &Arc<Self>, job: Job) {
         let mut queues = self.queues();
+        if self.stopped.load(Ordering::Relaxed) {
+            return;
+        }
         if let Some(queue) = queues.get_mut(&job.event.source_id) {
             queue.push_back(job);
             return;
         }
         let source = job.event.source_id.clone();
         queues.insert(source.clone(), VecDeque::from([job]));
+        let working = self.working.token();
         drop(queues);
         let (lanes, cancel) = (Arc::clone(self), self.cancel.clone());
         let work = async move {
             // A cancelled lane leaves its events unhandled.
             let _ended = cancel.run_until_cancelled_owned(lanes.work(source)).await;
+            drop(working);
         };
         self.tasks.spawn_on(work, &self.runtime);
     }
@@ -84,6 +100,13 @@ impl Lanes {
         self.stopped.store(true, Ordering::Relaxed);
         let forgotten = std::mem::take(&mut *self.queues());
         drop(forgotten);
+    }
+
+    /// Forgets what has not begun, and waits until what runs has ended.
+    pub(crate) async fn drain(&self) {
+        self.stop();
+        self.working.close();
+        self.working.wait().await;
     }
 
     async fn work(self: Arc<Self>, source: String) {

@@ -18,6 +18,7 @@ mod progress;
 mod recent;
 mod send;
 mod stream;
+mod worker;
 mod workspace;
 
 pub use openagents_protocol as protocol;
@@ -39,4 +40,8 @@ pub use error::{AskError, CallError, ConnectError, FileError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
 pub use send::{PendingPublish, SendEvent};
 pub use stream::EventStream;
+pub use worker::{
+    ChannelMessageContext, EventContext, FileContext, Hook, HookError, HookKind, HookResult, ReactionContext,
+    ReplyMessageContext, RunningWorker, StartWorker, Worker, WorkerAgent, WorkerError, WorkerSettings,
+};
 pub use workspace::{AgentConnection, Channel, GetMessages, Post, Thread, UploadFile, Workspace};

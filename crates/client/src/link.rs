@@ -149,6 +149,16 @@ impl Link {
         Arc::clone(&self.welcome.lock().expect("poisoned"))
     }
 
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Whether the client goes on in another session.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
     /// Says goodbye, after everything queued was written, and waits for the end; a server that does not take
     /// it is left without.
     pub(crate) async fn leave(&self) {

@@ -378,9 +378,11 @@ fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
     Json::from_raw(serde_json::value::to_raw_value(&all).expect("made of JSON"))
 }
 
-/// The ids after `@` in a text; the workspace keeps those that are agents. An `@` inside a word, as in an
-/// e-mail address, starts no mention.
-fn mentions(text: &str) -> Vec<AgentId> {
+/// The ids after `@` in a text, each once, at most 100; the workspace keeps those that are agents. An `@` inside a
+/// word, as in an e-mail address, starts no mention.
+///
+/// A mark of punctuation may end the sentence or the id: `@carol-2.` gives `carol-2.` and `carol-2`.
+pub fn mentions(text: &str) -> Vec<AgentId> {
     let in_word = |character: char| character.is_alphanumeric() || "_-.:+".contains(character);
     let mut found: Vec<AgentId> = Vec::new();
     for (at, _) in text.match_indices('@') {

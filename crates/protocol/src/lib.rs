@@ -32,7 +32,7 @@ mod secret;
 mod sequence;
 
 pub use address::{Address, Source};
-pub use draft::{Draft, Intent, MessageTarget, message_content};
+pub use draft::{Draft, Intent, MessageTarget, mentions, message_content};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventResponse, Visibility};
 pub use json::{InvalidJson, Json};

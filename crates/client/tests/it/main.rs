@@ -7,3 +7,4 @@ mod handlers;
 mod peer;
 mod sending;
 mod waiting;
+mod worker;

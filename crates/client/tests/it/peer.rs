@@ -7,7 +7,7 @@ use openagents_client::AgentClient;
 use openagents_protocol::frame::{
     ClientFrame, Dismissal, Hello, Publish, Published, Response, ServedThrough, ServerFrame, Welcome,
 };
-use openagents_protocol::{ErrorCode, Event, EventResponse, Json, Receipt, Recipient, Sequence};
+use openagents_protocol::{ErrorBody, ErrorCode, Event, EventResponse, Json, Receipt, Recipient, Sequence};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
@@ -143,6 +143,17 @@ impl Line {
         }
     }
 
+    /// Reads until the client says goodbye; acknowledgements before it are passed over.
+    pub(crate) async fn left(&mut self) {
+        loop {
+            match self.next().await {
+                Some(ClientFrame::Goodbye(_)) => return,
+                Some(ClientFrame::Ack(_)) => {}
+                other => panic!("no goodbye but {other:?}"),
+            }
+        }
+    }
+
     /// Pings and reads the pong, which must be the very next frame: nothing else was on its way.
     pub(crate) async fn quiet(&mut self) {
         self.ping(0).await;
@@ -191,12 +202,25 @@ impl Line {
 
     /// Answers the next call with this result; returns its method and parameters.
     pub(crate) async fn respond(&mut self, result: serde_json::Value) -> (String, Json) {
+        self.reply(Ok(result)).await
+    }
+
+    /// Refuses the next call; returns its method and parameters.
+    pub(crate) async fn refuse(&mut self, error: ErrorBody) -> (String, Json) {
+        self.reply(Err(error)).await
+    }
+
+    async fn reply(&mut self, answer: Result<serde_json::Value, ErrorBody>) -> (String, Json) {
         match self.next().await {
             Some(ClientFrame::Request(request)) => {
+                let (result, error) = match answer {
+                    Ok(result) => (Some(result.into()), None),
+                    Err(error) => (None, Some(error)),
+                };
                 let response = Response {
                     id: request.id,
-                    result: Some(result.into()),
-                    error: None,
+                    result,
+                    error,
                 };
                 self.send(&ServerFrame::Response(response)).await;
                 (request.method, request.params)
