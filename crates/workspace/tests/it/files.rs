@@ -298,6 +298,27 @@ async fn what_breaks_a_rule_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn files_stay_whatever_the_path_of_the_workspace_has_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("team #1");
+    let open = || openagents_workspace::Workspace::open(&path, openagents_workspace::Settings::default());
+    let workspace = open().await.unwrap();
+    let mut upload = workspace
+        .begin_upload(&member("alice"), in_general("a"))
+        .await
+        .unwrap();
+    upload.write(Bytes::from_static(b"kept")).await.unwrap();
+    let (file, _) = upload.finish(None).await.unwrap();
+    workspace.close().await;
+    let workspace = open().await.unwrap();
+    let id: EventId = file.file_id.parse().unwrap();
+    let (_, content) = workspace.read_file(&member("alice"), &id, None).await.unwrap();
+    let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), b"kept");
+    workspace.close().await;
+}
+
+#[tokio::test]
 async fn blobs_that_no_file_refers_to_are_collected_after_a_day() {
     let room = Room::open().await;
     let kept = room.upload("alice", in_general("kept"), "kept").await.unwrap();
