@@ -145,6 +145,9 @@ mod tests {
         channel_not_found 404
         channel_exists 409
         not_a_member 403
+        channel_archived 409
+        file_not_found 404
+        checksum_mismatch 400
         message_not_found 404
         reserved_event_name 400
         invalid_destination 400
