@@ -80,7 +80,7 @@ pub(crate) fn streams(header: &Header) -> Vec<Stream> {
     streams.extend(header.mentions.iter().cloned().map(Stream::Mentions));
     match &header.act {
         Act::Message { .. } => streams.extend(header.thread.clone().map(Stream::Thread)),
-        Act::FileShared(_) => streams.push(Stream::Files),
+        Act::FileShared { .. } => streams.push(Stream::Files),
         _ => {}
     }
     streams

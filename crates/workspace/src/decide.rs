@@ -397,7 +397,7 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         visibility: draft.visibility,
         allowed_agents: draft.allowed_agents,
         requires_response: draft.requires_response,
-        thread_name: draft.thread_name,
+        titled: false,
         relevant_mod: draft.relevant_mod,
         root: None,
         hops: 0,
@@ -431,6 +431,7 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
             header.answers.extend(known.source.agent().cloned());
         }
         (header.mentions, unknown) = mentions(context, author, mentioned, &draft.body);
+        header.titled = reply_to.is_none() && draft.body.thread_name.is_some();
         header.act = Act::Message { reply_to };
     }
     let answered = header.response_to.as_ref().and_then(|id| (context.known)(id));

@@ -75,7 +75,7 @@ pub(crate) fn is_delivered(act: &Act) -> bool {
         | Act::MessageDeleted { .. }
         | Act::ReactionAdded { .. }
         | Act::ReactionRemoved { .. }
-        | Act::FileShared(_)
+        | Act::FileShared { .. }
         | Act::FileDeleted { .. }
         | Act::Event {}
         | Act::AgentJoined { .. }

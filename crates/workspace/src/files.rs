@@ -248,10 +248,9 @@ impl Workspace {
     pub async fn delete_file(&self, caller: &Caller, params: DeleteFile) -> Result<Receipt, ErrorBody> {
         let file_id = params.file_id;
         let record = self.readable_file(caller, &file_id).await?;
-        let Act::FileShared(file) = &record.header.act else {
+        let Act::FileShared { size } = record.header.act else {
             return Err(no_file(&file_id));
         };
-        let size = file.size;
         self.wish_for(caller, Wish::DeleteFile { file_id, size }).await
     }
 
@@ -268,7 +267,7 @@ impl Workspace {
 
     fn may_read_file(&self, caller: &Caller, record: &Record) -> bool {
         let header = &record.header;
-        let shared = matches!(header.act, Act::FileShared(_)) && record.body.is_some();
+        let shared = matches!(header.act, Act::FileShared { .. }) && record.body.is_some();
         let own = header.source.agent() == Some(&caller.agent_id);
         let snapshot = self.snapshot();
         shared
@@ -334,7 +333,7 @@ impl Workspace {
                 .map_err(|error| error.to_string())?
             {
                 let found = inner.find_event(&id).await.map_err(|error| error.to_string())?;
-                let is_file = |record: &Record| matches!(record.header.act, Act::FileShared(_));
+                let is_file = |record: &Record| matches!(record.header.act, Act::FileShared { .. });
                 if found.is_none_or(|record| !is_file(&record) || record.body.is_none()) {
                     tracing::info!(file_id = %id, "removing a blob that no file refers to");
                     inner.blobs.delete(&id).await.map_err(|error| error.to_string())?;
@@ -484,9 +483,7 @@ fn describe(new: &NewFile) -> Result<SharedFile, ErrorBody> {
 
 fn file_info(record: &Record) -> Option<FileInfo> {
     let header = &record.header;
-    let Act::FileShared(file) = &header.act else {
-        return None;
-    };
+    let file = record.shared_file()?;
     let channel = match &header.destination {
         Address::Channel(channel) => Some(channel.to_string()),
         _ => None,
@@ -495,13 +492,13 @@ fn file_info(record: &Record) -> Option<FileInfo> {
         file_id: header.event_id.to_string(),
         id: header.event_id.to_string(),
         filename: file.filename.clone(),
-        name: file.filename.clone(),
+        name: file.filename,
         size: file.size,
-        mime_type: file.mime_type.clone(),
-        checksum: file.checksum.clone(),
+        mime_type: file.mime_type,
+        checksum: file.checksum,
         uploader: header.source.to_string(),
-        description: file.description.clone(),
-        tags: file.tags.clone(),
+        description: file.description,
+        tags: file.tags,
         channel,
         target_id: addressee(&header.destination).map(ToString::to_string),
         timestamp: seconds(header.time_ms),

@@ -107,7 +107,7 @@ pub(crate) fn chain(header: &Header) -> Chain {
 pub(crate) fn kind(act: &Act) -> EventKind {
     match act {
         Act::Message { .. } => EventKind::Message,
-        Act::FileShared(_) => EventKind::File,
+        Act::FileShared { .. } => EventKind::File,
         Act::Held { .. } => EventKind::Held,
         _ => EventKind::Other,
     }

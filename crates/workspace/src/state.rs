@@ -246,7 +246,7 @@ impl State {
                 | Act::Event {},
                 _,
             ) => Ok(Vec::new()),
-            (Act::FileShared(file), _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(file.size))),
+            (Act::FileShared { size }, _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(*size))),
             (Act::FileDeleted { size, .. }, _) => {
                 Ok(self.set_file_bytes(self.file_bytes.saturating_sub(*size)))
             }

@@ -61,12 +61,13 @@ pub(super) fn share(
     if rehearsal {
         return Ok(Decision::Nothing);
     }
-    let act = Act::FileShared(file);
+    let act = Act::FileShared { size: file.size };
     let mut decision = change(context, author, "workspace.file.uploaded", destination, act)?;
     if let Decision::Append { entries, .. } = &mut decision
         && let Some(shared) = entries.last_mut()
     {
         shared.header.event_id = file_id;
+        shared.body = file.body();
     }
     Ok(decision)
 }

@@ -11,7 +11,7 @@ use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorCode, EventId};
 use openagents_workspace::{Caller, Clock, NewFile};
 
-use crate::room::{Room, caller};
+use crate::room::{Room, assert_nowhere, caller, payload_keys};
 
 fn member(agent_id: &str) -> Caller {
     Caller::new(agent_id.parse().unwrap(), Role::Member)
@@ -182,8 +182,14 @@ async fn a_file_is_for_those_who_may_read_what_it_was_shared_with() {
 #[tokio::test]
 async fn a_deleted_file_is_gone_and_makes_room() {
     let room = Room::open_with(|settings| settings.max_stored_bytes = 10).await;
+    drop(room.attach("carol").await);
     let mut bob = room.attach("bob").await;
-    let file = room.upload("alice", in_general("one"), "12345678").await.unwrap();
+    let described = NewFile {
+        description: "a secret".to_owned(),
+        tags: vec!["secret".to_owned()],
+        ..in_general("secret.txt")
+    };
+    let file = room.upload("alice", described, "12345678").await.unwrap();
     assert_eq!(
         room.upload("alice", in_general("two"), "123").await.unwrap_err(),
         ErrorCode::LimitReached
@@ -208,9 +214,15 @@ async fn a_deleted_file_is_gone_and_makes_room() {
     );
     assert!(room.listed("bob").await.is_empty());
     let room = room
-        .reopen_after(async |directory, _| assert_eq!(blobs(directory), 0))
+        .reopen_after(async |directory, _| {
+            assert_eq!(blobs(directory), 0);
+            assert_nowhere(directory, b"secret");
+        })
         .await;
     assert!(room.listed("bob").await.is_empty());
+    let mut carol = room.attach("carol").await;
+    let keys = ["channel", "erased", "file_id", "size", "uploader"];
+    assert_eq!(payload_keys(&carol.read().await), keys, "a tombstone");
     let second = room
         .upload("alice", in_general("two"), "1234567890")
         .await
