@@ -14,14 +14,13 @@ use openagents_protocol::{
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
 };
 use openagents_store::Entry;
-use openagents_store::view::ReactionKey;
 
 pub(crate) use self::channels::{is_granted, writable as writable_channel};
 use crate::entitlement::is_visible;
 use crate::known::Known;
 use crate::rights::Rights;
 use crate::rights::permission::POST_MESSAGES;
-use crate::settings::{FirstPost, Settings};
+use crate::settings::{DefaultMembership, FirstPost, Settings};
 use crate::state::{ONLINE, Presence, State};
 
 /// What somebody wants of the workspace.
@@ -155,8 +154,8 @@ pub(crate) struct Context<'a> {
     /// What the author may do.
     pub(crate) rights: &'a Rights,
     pub(crate) known: &'a dyn Fn(&EventId) -> Option<Known>,
-    /// Whether a reaction is there.
-    pub(crate) reacted: &'a dyn Fn(&ReactionKey) -> bool,
+    /// The reactions of an agent to a message.
+    pub(crate) reactions: &'a dyn Fn(&(EventId, AgentId)) -> HashSet<String>,
     pub(crate) now_ms: u64,
 }
 
@@ -430,8 +429,13 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
             header.thread = Some(known.thread.unwrap_or_else(|| parent.clone()));
             header.answers.extend(known.source.agent().cloned());
         }
-        (header.mentions, unknown) = mentions(context, author, mentioned, &draft.body);
         header.titled = reply_to.is_none() && draft.body.thread_name.is_some();
+        if let MessageTarget::Channel(channel) = &target {
+            if header.titled {
+                channels::check_beginner(context, author, channel)?;
+            }
+            (header.mentions, unknown) = mentions(context, author, channel, mentioned, &draft.body);
+        }
         header.act = Act::Message { reply_to };
     }
     let answered = header.response_to.as_ref().and_then(|id| (context.known)(id));
@@ -539,7 +543,7 @@ fn check_rules(
     if channel.settings.enable_threading == Some(false) {
         return refused(format!("channel {name} has no threads"));
     }
-    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none());
+    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none() && !known.threaded);
     if begins
         && !is_granted(
             context,
@@ -553,18 +557,25 @@ fn check_rules(
     Ok(())
 }
 
-/// The agents mentioned, and the one that the sender named although nobody knows it.
+/// The agents mentioned that are in the channel, and the one that the sender named although nobody knows it.
 fn mentions(
     context: &Context<'_>,
     author: &Source,
+    channel: &ChannelName,
     mentioned: Vec<AgentId>,
     body: &Body,
 ) -> (Vec<AgentId>, Vec<Recipient>) {
     let others = mentioned
         .into_iter()
         .filter(|agent| author.agent() != Some(agent));
-    let (known, unknown): (Vec<_>, Vec<_>) =
+    let (mut known, unknown): (Vec<_>, Vec<_>) =
         others.partition(|agent| context.state.agents.contains_key(agent));
+    let state = context.state;
+    known.retain(|agent| match state.channels.get(channel) {
+        Some(channel) => state.in_channel(agent, channel),
+        // The message makes the channel.
+        None => state.default_membership == DefaultMembership::Everyone,
+    });
     let named = |agent: &AgentId| {
         body.payload
             .get("mentioned_agent_id")
@@ -603,7 +614,7 @@ fn parent_of(
     target: &MessageTarget,
     parent: &EventId,
 ) -> Result<Known, ErrorBody> {
-    let standing = (context.known)(parent).filter(|known| !known.deleted);
+    let standing = (context.known)(parent).filter(|known| !known.deleted && known.is_for(author));
     let found = standing.filter(|known| match (target, &known.destination) {
         (MessageTarget::Channel(channel), Address::Channel(there)) => {
             let since = context
@@ -714,21 +725,12 @@ pub(crate) fn referenced(wish: &Wish) -> Vec<&EventId> {
     }
 }
 
-/// The reaction that a decision looks up, by author and wish.
-pub(crate) fn reaction_of(author: &Source, wish: &Wish) -> Option<ReactionKey> {
-    let Wish::React {
-        message_id,
-        reaction: written,
-        ..
-    } = wish
-    else {
-        return None;
-    };
-    Some(ReactionKey {
-        message: message_id.clone(),
-        reaction: messages::reaction(written).ok()?,
-        agent: author.agent()?.clone(),
-    })
+/// The message and the agent whose reactions a decision looks up.
+pub(crate) fn reacting(author: &Source, wish: &Wish) -> Option<(EventId, AgentId)> {
+    match wish {
+        Wish::React { message_id, .. } => Some((message_id.clone(), author.agent()?.clone())),
+        _ => None,
+    }
 }
 
 /// Agents named in a receipt: the addressee, and those mentioned.
@@ -749,5 +751,5 @@ pub(crate) fn named(header: &Header) -> impl Iterator<Item = &AgentId> {
 #[derive(Debug, Default)]
 pub(crate) struct LookedUp {
     pub(crate) known: HashMap<EventId, Known>,
-    pub(crate) reactions: HashSet<ReactionKey>,
+    pub(crate) reactions: HashMap<(EventId, AgentId), HashSet<String>>,
 }

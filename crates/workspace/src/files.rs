@@ -2,6 +2,7 @@
 
 mod blobs;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ use crate::decide::Wish;
 use crate::entitlement::{is_visible, may_read_history};
 use crate::live::Waking;
 use crate::rights::permission::READ_CHANNELS;
-use crate::workspace::{Caller, Workspace};
+use crate::workspace::{Caller, Inner, Workspace};
 
 /// Longest name of a file, in bytes.
 const MAX_FILENAME: usize = 255;
@@ -186,7 +187,9 @@ impl Workspace {
                 let page = inner
                     .view
                     .page(Stream::Files, bounds, Direction::Backward, 0, CHUNK);
-                inner.log.read_at(page.await?).await
+                let mut records = inner.log.read_at(page.await?).await?;
+                inner.empty_deleted(&mut records).await?;
+                Ok(records)
             };
             let records: Vec<Record> = read.await.map_err(|error: StoreError| unreadable(&error))?;
             let Some(oldest) = records.first() else {
@@ -344,6 +347,22 @@ impl Workspace {
         if let Err(error) = collect.await {
             tracing::warn!(error, "could not look for blobs that no file refers to");
         }
+    }
+}
+
+impl Inner {
+    /// Takes the bodies out of records that the view knows to be deleted, erased yet or not.
+    async fn empty_deleted(&self, records: &mut [Record]) -> Result<(), StoreError> {
+        let ids = records.iter().map(|record| record.header.event_id.clone());
+        let found = self.view.find(ids.collect()).await?;
+        let deleted = found.into_iter().filter(|found| found.deleted);
+        let deleted: HashSet<EventId> = deleted.map(|found| found.event_id).collect();
+        for record in records {
+            if deleted.contains(&record.header.event_id) {
+                record.body = None;
+            }
+        }
+        Ok(())
     }
 }
 

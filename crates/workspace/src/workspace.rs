@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use openagents_protocol::record::{Act, Record, Role};
 use openagents_protocol::{
-    Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
+    AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
@@ -490,7 +490,7 @@ fn catch_up(
         };
         *watermark = (*watermark).max(made_at(&record.header.event_id).unwrap_or(0));
         let streams = streams(&record.header);
-        if let (Address::Channel(channel), false) = (&record.header.destination, streams.is_empty()) {
+        if let Some(Stream::Channel(channel)) = streams.first() {
             *channel_events.entry(channel.clone()).or_default() += 1;
         }
         if let Act::ChannelDeleted { channel } = &record.header.act {

@@ -32,7 +32,7 @@ pub struct ChannelPermissions {
     /// Who may share files; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_files: Option<Vec<Grantee>>,
-    /// Who may reply to a message that has no reply yet; default `all`.
+    /// Who may begin threads: give a message a title, or reply to one that has neither title nor reply; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_threads: Option<Vec<Grantee>>,
     /// Who may configure, archive and delete the channel, besides its maker; default `admin`.

@@ -181,6 +181,26 @@ pub(crate) fn writable(context: &Context<'_>, name: &ChannelName) -> Result<(), 
     refuse_archived(name, existing(context, name)?)
 }
 
+/// Makes sure that the author may begin a thread in a channel, if it exists.
+pub(super) fn check_beginner(
+    context: &Context<'_>,
+    author: &Source,
+    name: &ChannelName,
+) -> Result<(), ErrorBody> {
+    let Some(channel) = context.state.channels.get(name) else {
+        return Ok(());
+    };
+    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, "thread_name", message));
+    if channel.settings.enable_threading == Some(false) {
+        return refused(format!("channel {name} has no threads"));
+    }
+    let grantees = channel.permissions.create_threads.as_ref();
+    if !is_granted(context, author, grantees, Grantee::All) {
+        return refused(format!("channel {name} does not let this agent begin threads"));
+    }
+    Ok(())
+}
+
 /// Whether somebody is among those that a channel lets do something.
 pub(crate) fn is_granted(
     context: &Context<'_>,
