@@ -30,6 +30,8 @@ pub(crate) enum Wish {
     Join {
         metadata: Option<Json>,
         generated: bool,
+        /// The group that it is in from here on; none where there are no groups.
+        group: Option<String>,
     },
     Leave {
         reason: String,
@@ -39,9 +41,6 @@ pub(crate) enum Wish {
     },
     SetMetadata {
         metadata: Json,
-    },
-    SetGroup {
-        group: String,
     },
     CreateChannel {
         channel: ChannelName,
@@ -120,7 +119,6 @@ impl Wish {
                 | Self::Leave { .. }
                 | Self::SetStatus { .. }
                 | Self::SetMetadata { .. }
-                | Self::SetGroup { .. }
                 | Self::JoinChannel { .. }
                 | Self::LeaveChannel { .. }
                 | Self::Subscribe { .. }
@@ -174,11 +172,14 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
     }
     match wish {
         Wish::Publish(draft) => publish(context, author, *draft),
-        Wish::Join { metadata, generated } => join(context, author, metadata, generated),
+        Wish::Join {
+            metadata,
+            generated,
+            group,
+        } => join(context, author, metadata, generated, group),
         Wish::Leave { reason } => Ok(leave(context, author, reason)),
         Wish::SetStatus { status } => set_status(context, author, status),
         Wish::SetMetadata { metadata } => set_metadata(context, author, metadata),
-        Wish::SetGroup { group } => Ok(set_group(context, author, group)),
         Wish::CreateChannel { channel, description } => {
             channels::create(context, author, channel, description)
         }
@@ -307,23 +308,21 @@ fn set_metadata(context: &Context<'_>, author: &Source, metadata: Json) -> Resul
     change(context, author, "agent.metadata.updated", Address::Everyone, act)
 }
 
-/// Puts an agent into a group, and tells it so. Its first group is no change, and nothing is told of it.
-fn set_group(context: &Context<'_>, author: &Source, group: String) -> Decision {
-    let known = author
-        .agent()
-        .and_then(|agent_id| Some((agent_id, context.state.agents.get(agent_id)?)));
-    let Some((agent_id, agent)) = known.filter(|(_, agent)| agent.group.as_ref() != Some(&group)) else {
-        return Decision::Nothing;
-    };
-    let destination = match &agent.group {
+/// The record that puts an agent into another group and tells it so. Its first group is no change, and nothing is told
+/// of it.
+fn regrouping(context: &Context<'_>, author: &Source, group: Option<String>) -> Option<Entry> {
+    let (agent_id, group) = author.agent().zip(group)?;
+    let known = context.state.agents.get(agent_id);
+    let before = known.and_then(|agent| agent.group.as_ref());
+    if before == Some(&group) {
+        return None;
+    }
+    let destination = match before {
         Some(_) => Address::Agent(agent_id.clone()),
         None => Address::System,
     };
     let act = Act::AgentGroupChanged { group };
-    Decision::Append {
-        entries: vec![entry(context, author, "agent.group.changed", destination, act)],
-        unknown: Vec::new(),
-    }
+    Some(entry(context, author, "agent.group.changed", destination, act))
 }
 
 fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
@@ -349,8 +348,11 @@ fn join(
     author: &Source,
     metadata: Option<Json>,
     generated: bool,
+    group: Option<String>,
 ) -> Result<Decision, ErrorBody> {
     let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    // Both at once, so that nothing is delivered to an agent by the rights of the group that it left.
+    let regrouping = regrouping(context, author, group);
     let act = match known {
         None => {
             check_agents(context)?;
@@ -361,7 +363,17 @@ fn join(
         }
         Some(known) if known.presence == Presence::Online => {
             let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
-            return set_metadata(context, author, metadata);
+            return Ok(match (set_metadata(context, author, metadata)?, regrouping) {
+                (unchanged, None) => unchanged,
+                (Decision::Append { mut entries, unknown }, Some(regrouping)) => {
+                    entries.push(regrouping);
+                    Decision::Append { entries, unknown }
+                }
+                (_, Some(regrouping)) => Decision::Append {
+                    entries: vec![regrouping],
+                    unknown: Vec::new(),
+                },
+            });
         }
         Some(known) => Act::AgentJoined {
             metadata: metadata.unwrap_or_else(|| known.metadata.clone()),
@@ -370,7 +382,7 @@ fn join(
     };
     let joined = entry(context, author, "agent.joined", Address::Everyone, act);
     Ok(Decision::Append {
-        entries: vec![joined],
+        entries: std::iter::once(joined).chain(regrouping).collect(),
         unknown: Vec::new(),
     })
 }
@@ -572,7 +584,7 @@ fn mentions(
         others.partition(|agent| context.state.agents.contains_key(agent));
     let state = context.state;
     known.retain(|agent| match state.channels.get(channel) {
-        Some(channel) => state.in_channel(agent, channel),
+        Some(channel) => state.in_channel(agent, channel) && !state.is_blind(agent),
         // The message makes the channel.
         None => state.default_membership == DefaultMembership::Everyone,
     });

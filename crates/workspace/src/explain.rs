@@ -166,8 +166,17 @@ fn examine_entitlement(
             );
             checks.add("membership", then, detail);
             let now = state.is_member(agent_id, channel);
-            let detail = format!("it is {}a member of {channel} now", if now { "" } else { "not " });
-            checks.add("entitlement", now, detail);
+            let blind = state.is_blind(agent_id);
+            let detail = format!(
+                "it is {}a member of {channel} now{}",
+                if now { "" } else { "not " },
+                if blind {
+                    ", and its group may not read channels"
+                } else {
+                    ""
+                }
+            );
+            checks.add("entitlement", now && !blind, detail);
         }
         Address::Everyone => {
             let known = agent.first_sequence <= record.sequence;

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::archive::archive_idle;
 use crate::commit::{Commit, streams};
 use crate::decide::Wish;
+use crate::entitlement::Reading;
 use crate::files::{Blobs, collect};
 use crate::follower::{Cursors, follow, indexed};
 use crate::guard::Counters;
@@ -28,6 +29,7 @@ use crate::live::Live;
 use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
 use crate::recent::{Kept, Recent};
+use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::Settings;
 use crate::state::{Presence as PresenceState, State};
@@ -74,6 +76,14 @@ impl Caller {
             agent_id,
             role,
             group: None,
+        }
+    }
+
+    /// What its rights let it read.
+    pub(crate) fn reading(&self) -> Reading {
+        match self.rights().require(READ_CHANNELS) {
+            Ok(()) => Reading::Everything,
+            Err(_) => Reading::NoChannels,
         }
     }
 

@@ -177,6 +177,7 @@ impl Workspace {
         match (&params.channel, &params.agent_id, &params.thread_id) {
             (Some(channel), None, None) => {
                 let name = channel_name("channel", channel)?;
+                caller.rights().require(READ_CHANNELS)?;
                 let channel = snapshot
                     .state
                     .channels
@@ -186,7 +187,6 @@ impl Workspace {
                     let message = format!("join channel {name} first");
                     return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
                 }
-                caller.rights().require(READ_CHANNELS)?;
                 Ok(History {
                     stream: Stream::Channel(name),
                     since: channel.created_at,

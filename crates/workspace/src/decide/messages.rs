@@ -8,7 +8,7 @@ use openagents_store::view::EventKind;
 
 use super::{Context, Decision, entry, is_granted, registration, writable_channel};
 use crate::known::Known;
-use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES};
+use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES, READ_CHANNELS};
 
 /// Longest reaction, in bytes.
 const MAX_REACTION: usize = 64;
@@ -83,6 +83,9 @@ pub(super) fn react(
 ) -> Result<Decision, ErrorBody> {
     let reaction = reaction(written)?;
     let known = message(context, author, &message_id)?;
+    if let Address::Channel(_) = &known.destination {
+        context.rights.require(READ_CHANNELS)?;
+    }
     check_writable(context, author, &known)?;
     let Some(agent) = author.agent().cloned() else {
         return Err(ErrorBody::new(ErrorCode::Forbidden, "only agents react"));
