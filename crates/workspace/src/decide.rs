@@ -745,6 +745,23 @@ pub(crate) fn reacting(author: &Source, wish: &Wish) -> Option<(EventId, AgentId
     }
 }
 
+/// Where an event about an earlier one goes: to nobody, where the channel of that one is deleted, also if another one has
+/// its name now.
+fn place_of(context: &Context<'_>, known: &Known) -> Address {
+    let gone = match &known.destination {
+        Address::Channel(name) => {
+            let channel = context.state.channels.get(name);
+            channel.is_none_or(|channel| known.sequence < channel.created_at)
+        }
+        _ => false,
+    };
+    if gone {
+        Address::System
+    } else {
+        known.destination.clone()
+    }
+}
+
 /// Agents named in a receipt: the addressee, and those mentioned.
 pub(crate) fn named(header: &Header) -> impl Iterator<Item = &AgentId> {
     let addressee = match &header.destination {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
@@ -112,6 +112,8 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
+    /// There may be files that were shared in channels that are deleted.
+    pub(crate) unreachable_files: AtomicBool,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
     pub(crate) live: Live,
@@ -205,6 +207,7 @@ impl Workspace {
         let inner = Arc::new(Inner {
             presence: Presence::new(settings.presence_events_per_second),
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            unreachable_files: AtomicBool::new(true),
             settings,
             log,
             view,
@@ -417,6 +420,7 @@ impl Inner {
     /// A channel was deleted: one of the same name would begin anew.
     pub(crate) fn forget_channel_events(&self, channel: &ChannelName) {
         self.channel_events.lock().expect("poisoned").remove(channel);
+        self.unreachable_files.store(true, Ordering::Release);
     }
 
     pub(crate) fn channel_events(&self, channel: &ChannelName) -> u64 {

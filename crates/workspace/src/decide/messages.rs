@@ -6,7 +6,7 @@ use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Header, Json, 
 use openagents_store::Entry;
 use openagents_store::view::EventKind;
 
-use super::{Context, Decision, entry, is_granted, registration, writable_channel};
+use super::{Context, Decision, entry, is_granted, place_of, registration, writable_channel};
 use crate::known::Known;
 use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES, READ_CHANNELS};
 
@@ -66,7 +66,7 @@ pub(super) fn delete(
     // Nobody knows of a message that is held.
     let destination = match known.kind {
         EventKind::Held => Address::System,
-        _ => known.destination.clone(),
+        _ => place_of(context, &known),
     };
     let act = Act::MessageDeleted { message_id };
     let mut deletion = event_about(context, author, &known, name, destination, act);

@@ -5,7 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use openagents_protocol::call::{
-    ChannelSettings, ConfigureChannel, CreateChannel, DeleteFile, FileInfo, GetFile, ListFiles,
+    ChannelSettings, ConfigureChannel, CreateChannel, DeleteChannel, DeleteFile, FileInfo, GetFile,
+    LeaveChannel, ListFiles,
 };
 use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorCode, EventId};
@@ -126,7 +127,7 @@ async fn a_file_is_for_those_who_may_read_what_it_was_shared_with() {
         ..new_file("secret.txt")
     };
     let secret = room.upload("alice", direct, "psst").await.unwrap();
-    let leave = openagents_protocol::call::LeaveChannel {
+    let leave = LeaveChannel {
         channel: "general".to_owned(),
     };
     room.post("outsider", "bye").await;
@@ -310,6 +311,87 @@ async fn what_breaks_a_rule_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn files_of_a_deleted_channel_give_their_room_back_and_nobody_is_told() {
+    let room = Room::open_with(|settings| {
+        settings.max_stored_bytes = 10;
+        settings.housekeeping = std::time::Duration::from_millis(5);
+    })
+    .await;
+    let in_dev = || NewFile {
+        channel: Some("dev".to_owned()),
+        ..new_file("plan")
+    };
+    let make = || CreateChannel {
+        name: "dev".to_owned(),
+        description: String::new(),
+    };
+    room.workspace
+        .create_channel(&member("alice"), make())
+        .await
+        .unwrap();
+    let file = room.upload("alice", in_dev(), "12345678").await.unwrap();
+    let channel = "dev".to_owned();
+    let delete = DeleteChannel { channel };
+    room.workspace
+        .delete_channel(&member("alice"), delete)
+        .await
+        .unwrap();
+    room.workspace
+        .create_channel(&member("alice"), make())
+        .await
+        .unwrap();
+    let mut bob = room.attach("bob").await;
+    assert_eq!(
+        room.content("alice", &file).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+    while blobs(room.directory.path()) != 0 {
+        tokio::task::yield_now().await;
+    }
+    let again = room.upload("alice", in_dev(), "1234567890").await.unwrap();
+    assert_eq!(bob.read().await.event_id, again.file_id, "the first thing told");
+}
+
+#[tokio::test]
+async fn owners_and_moderators_delete_files_that_they_cannot_read() {
+    let room = Room::open().await;
+    room.attach("bob").await;
+    let direct = || NewFile {
+        agent_id: Some("bob".to_owned()),
+        ..new_file("a")
+    };
+    let file = room.upload("alice", direct(), "a").await.unwrap();
+    let unknown = Err(ErrorCode::FileNotFound);
+    assert_eq!(room.remove(&member("mallory"), &file).await, unknown);
+    assert_eq!(
+        room.remove(&member("bob"), &file).await,
+        Err(ErrorCode::Forbidden)
+    );
+    assert_eq!(room.remove(&caller("moderator"), &file).await, Ok(()));
+    assert_eq!(room.remove(&caller("moderator"), &file).await, unknown);
+    let file = room.upload("alice", in_general("b"), "b").await.unwrap();
+    let leave = LeaveChannel {
+        channel: "general".to_owned(),
+    };
+    room.workspace
+        .leave_channel(&member("alice"), leave)
+        .await
+        .unwrap();
+    assert_eq!(room.remove(&member("alice"), &file).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_file_whose_content_is_lost_says_so() {
+    let room = Room::open().await;
+    let file = room.upload("alice", in_general("a"), "a").await.unwrap();
+    std::fs::remove_file(room.directory.path().join("files").join(&file.file_id)).unwrap();
+    assert_eq!(
+        room.content("bob", &file).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+}
+
+#[tokio::test]
 async fn files_stay_whatever_the_path_of_the_workspace_has_in_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("team #1");
@@ -349,7 +431,7 @@ async fn blobs_that_no_file_refers_to_are_collected_after_a_day() {
     });
     let room = room.reopen().await;
     while room.directory.path().join("files").join(&orphan).exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
     }
     assert_eq!(room.content("bob", &kept).await.unwrap(), b"kept");
 }
