@@ -10,8 +10,7 @@ fn entry() -> Entry {
     let payload = serde_json::json!({"content": {"text": "x".repeat(256)}}).into();
     let body = Body {
         payload,
-        metadata: None,
-        text_representation: None,
+        ..Body::empty()
     };
     let name = "direct.message.received".parse().expect("a name");
     let destination = "agent:receiver".parse().expect("an address");

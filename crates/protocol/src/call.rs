@@ -431,7 +431,7 @@ impl Message {
             reply_to_id: record.reply_to().map(text),
             response_to: header.response_to.as_ref().map(text),
             thread_id: header.thread.as_ref().map(text),
-            thread_name: header.thread_name.clone(),
+            thread_name: record.thread_name().map(str::to_owned),
             reply_count: 0,
             mentions: header.mentions.iter().map(ToString::to_string).collect(),
             reactions: Vec::new(),

@@ -30,8 +30,6 @@ pub struct Draft {
     pub allowed_agents: Option<Vec<AgentId>>,
     /// Whether the sender waits for an answer.
     pub requires_response: bool,
-    /// Free name of a thread.
-    pub thread_name: Option<String>,
     /// The extension it concerns.
     pub relevant_mod: Option<String>,
     /// Not stored, and dropped for readers that lag.
@@ -169,6 +167,7 @@ impl Draft {
             payload,
             metadata: event.metadata,
             text_representation: event.text_representation,
+            thread_name: event.thread_name,
         };
         if event.ephemeral && matches!(intent, Intent::Message { .. }) {
             return Err(ErrorBody::field(
@@ -196,7 +195,6 @@ impl Draft {
                 .map(|agents| named("allowed_agents", &agents))
                 .transpose()?,
             requires_response: event.requires_response,
-            thread_name: event.thread_name,
             relevant_mod: event.relevant_mod,
             ephemeral: event.ephemeral,
         })

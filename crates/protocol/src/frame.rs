@@ -396,7 +396,7 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
             requires_response: header.requires_response,
             response_to: header.response_to.as_ref().map(crate::EventId::as_str),
             reply_to_id: record.reply_to().map(crate::EventId::as_str),
-            thread_name: header.thread_name.as_deref(),
+            thread_name: record.thread_name(),
             relevant_mod: header.relevant_mod.as_deref(),
             text_representation: record
                 .body

@@ -61,9 +61,9 @@ pub struct Header {
     /// Whether the sender waits for an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requires_response: bool,
-    /// Free name of a thread.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thread_name: Option<String>,
+    /// Whether it has a title, and thereby begins a thread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub titled: bool,
     /// The extension it concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relevant_mod: Option<String>,
@@ -123,8 +123,11 @@ pub enum Act {
         /// An emoji or a short name.
         reaction: String,
     },
-    /// A file was shared; its id is that of the event.
-    FileShared(SharedFile),
+    /// A file was shared; its id is that of the event, and the body tells what it is: a [`SharedFile`].
+    FileShared {
+        /// Bytes.
+        size: u64,
+    },
     /// A file was deleted, content and all.
     FileDeleted {
         /// The file.
@@ -239,7 +242,7 @@ pub enum Act {
     },
 }
 
-/// What is known of a file besides its content.
+/// What is known of a file besides its content. It is erased with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedFile {
     /// Name as the uploader gave it; never a path.
@@ -256,6 +259,16 @@ pub struct SharedFile {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+}
+
+impl SharedFile {
+    /// The body of the event that shares it.
+    pub fn body(&self) -> Body {
+        Body {
+            payload: encoded(self).parse().expect("made of JSON"),
+            ..Body::empty()
+        }
+    }
 }
 
 /// What a token allows; the token itself is stored as a hash only.
@@ -332,6 +345,9 @@ pub struct Body {
     /// The event in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_representation: Option<String>,
+    /// Title of a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_name: Option<String>,
 }
 
 impl Body {
@@ -341,6 +357,7 @@ impl Body {
             payload: Json::empty_object(),
             metadata: None,
             text_representation: None,
+            thread_name: None,
         }
     }
 }
@@ -426,10 +443,25 @@ impl Header {
             visibility: Visibility::Network,
             allowed_agents: None,
             requires_response: false,
-            thread_name: None,
+            titled: false,
             relevant_mod: None,
             root: None,
             hops: 0,
+        }
+    }
+
+    /// The only agents that may see it and what is said of it later; none: whoever its destination reaches.
+    pub fn audience(&self) -> Option<Vec<AgentId>> {
+        match self.visibility {
+            Visibility::Restricted => {
+                let allowed = self.allowed_agents.iter().flatten();
+                let mut audience: Vec<AgentId> = allowed.chain(self.source.agent()).cloned().collect();
+                audience.sort_unstable();
+                audience.dedup();
+                Some(audience)
+            }
+            Visibility::ModOnly => Some(Vec::new()),
+            Visibility::Public | Visibility::Network | Visibility::Channel | Visibility::Direct => None,
         }
     }
 }
@@ -482,7 +514,7 @@ impl Record {
                     ("agent_id", Field::Text(header.source.as_str())),
                 ])
             }
-            Act::FileShared(file) => self.shared_file_payload(file),
+            Act::FileShared { size } => self.shared_file_payload(*size),
             Act::FileDeleted { file_id, .. } => self.in_channel(vec![
                 ("file_id", Field::Text(file_id.as_str())),
                 ("agent_id", Field::Text(header.source.as_str())),
@@ -544,6 +576,19 @@ impl Record {
         content.unwrap_or_else(Json::empty_object)
     }
 
+    /// Title of the thread that it begins.
+    pub fn thread_name(&self) -> Option<&str> {
+        self.body.as_ref()?.thread_name.as_deref()
+    }
+
+    /// What is known of the file that it shares; none where it shares none, or where that is erased.
+    pub fn shared_file(&self) -> Option<SharedFile> {
+        let (Act::FileShared { .. }, Some(body)) = (&self.header.act, &self.body) else {
+            return None;
+        };
+        serde_json::from_str(body.payload.as_str()).ok()
+    }
+
     /// A payload, with the channel in front where it goes to one.
     fn in_channel<'a>(&'a self, mut fields: Vec<(&'a str, Field<'a>)>) -> Json {
         if let Address::Channel(channel) = &self.header.destination {
@@ -552,20 +597,29 @@ impl Record {
         object(&fields)
     }
 
-    fn shared_file_payload(&self, file: &SharedFile) -> Json {
+    fn shared_file_payload(&self, size: u64) -> Json {
         let header = &self.header;
-        let size = file.size.to_string();
-        let tags = encoded(&file.tags);
+        let size = size.to_string();
         let mut fields = vec![
             ("file_id", Field::Text(header.event_id.as_str())),
-            ("filename", Field::Text(&file.filename)),
             ("size", Field::Json(&size)),
             ("uploader", Field::Text(header.source.as_str())),
-            ("mime_type", Field::Text(&file.mime_type)),
-            ("checksum", Field::Text(&file.checksum)),
-            ("description", Field::Text(&file.description)),
-            ("tags", Field::Json(&tags)),
         ];
+        let (file, tags);
+        match self.shared_file() {
+            Some(shared) => {
+                file = shared;
+                tags = encoded(&file.tags);
+                fields.insert(1, ("filename", Field::Text(&file.filename)));
+                fields.extend([
+                    ("mime_type", Field::Text(&file.mime_type)),
+                    ("checksum", Field::Text(&file.checksum)),
+                    ("description", Field::Text(&file.description)),
+                    ("tags", Field::Json(&tags)),
+                ]);
+            }
+            None => fields.push(("erased", Field::Json("true"))),
+        }
         if let Address::Agent(agent) = &header.destination {
             fields.push(("target_id", Field::Text(agent.as_str())));
         }
@@ -649,8 +703,7 @@ mod tests {
         let destination: Address = destination.parse().unwrap();
         let body = Body {
             payload: payload.parse().unwrap(),
-            metadata: None,
-            text_representation: None,
+            ..Body::empty()
         };
         Record {
             sequence: Sequence::new(7),
@@ -717,15 +770,13 @@ mod tests {
 
     #[test]
     fn events_about_messages_files_channels_and_agents_have_the_documented_keys() {
-        let keys = |destination: &str, act: Act| {
-            let payload = record(destination, act, r#"{"content":{"text":"new"}}"#).payload();
+        let keys_of = |payload: &Json| {
             let entries = RawObject::parse(payload.as_str()).unwrap();
-            entries
-                .0
-                .iter()
-                .map(|(key, _)| key.as_str().to_owned())
-                .collect::<Vec<_>>()
-                .join(" ")
+            let keys: Vec<&str> = entries.0.iter().map(|(key, _)| key.as_str()).collect();
+            keys.join(" ")
+        };
+        let keys = |destination: &str, act: Act| {
+            keys_of(&record(destination, act, r#"{"content":{"text":"new"}}"#).payload())
         };
         let message_id: EventId = "m1".parse().unwrap();
         let channel: ChannelName = "general".parse().unwrap();
@@ -756,13 +807,21 @@ mod tests {
             tags: vec![],
         };
         let file_keys = "file_id filename size uploader mime_type checksum description tags";
+        let shared = |destination: &str, body: Option<Body>| {
+            let share = record(destination, Act::FileShared { size: 3 }, "{}");
+            keys_of(&Record { body, ..share }.payload())
+        };
         assert_eq!(
-            keys("channel:general", Act::FileShared(file.clone())),
+            shared("channel:general", Some(file.body())),
             format!("channel {file_keys}")
         );
         assert_eq!(
-            keys("agent:bob", Act::FileShared(file)),
+            shared("agent:bob", Some(file.body())),
             format!("{file_keys} target_id")
+        );
+        assert_eq!(
+            shared("channel:general", None),
+            "channel file_id size uploader erased"
         );
         let topic = Act::ChannelTopicChanged {
             channel: channel.clone(),

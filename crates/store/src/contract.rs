@@ -47,8 +47,7 @@ pub fn entry(number: u64) -> Entry {
     let payload = format!(r#"{{"content":{{"text":"message {number}"}}}}"#);
     let body = Body {
         payload: payload.parse().expect("JSON"),
-        metadata: None,
-        text_representation: None,
+        ..Body::empty()
     };
     let source = Source::Agent("alice".parse().expect("a legal id"));
     let act = Act::Message { reply_to: None };

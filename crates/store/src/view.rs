@@ -20,7 +20,7 @@ mod state;
 mod stream;
 mod writer;
 
-pub use notes::{Annotations, Note, Reacted, ReactionKey};
+pub use notes::{Annotations, Erasable, Note, Reacted, ReactionKey};
 pub use state::{AgentRow, ChannelRow, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow};
 pub use stream::Stream;
 
@@ -107,6 +107,10 @@ pub struct Indexed {
     pub thread: Option<EventId>,
     /// What it is.
     pub kind: EventKind,
+    /// Whether it begins a thread by its title.
+    pub titled: bool,
+    /// The only agents that may see it; none: whoever its destination reaches.
+    pub audience: Option<Vec<AgentId>>,
     /// Its place in the chain of causes.
     pub chain: Chain,
     /// Where it is listed.
@@ -176,6 +180,10 @@ pub struct Found {
     pub thread: Option<EventId>,
     /// What it is.
     pub kind: EventKind,
+    /// Whether it began a thread, by its title or because somebody replied to it.
+    pub threaded: bool,
+    /// The only agents that may see it; none: whoever its destination reaches.
+    pub audience: Option<Vec<AgentId>>,
     /// Its place in the chain of causes.
     pub chain: Chain,
     /// Whether it was deleted.
@@ -284,26 +292,27 @@ impl View {
         let find = move |transaction: &rusqlite::Transaction<'_>| {
             let mut statement = transaction.prepare_cached(
                 "SELECT event_id, sequence, source, digest, destination, thread, kind, root, hops, time_ms,
-                        EXISTS (SELECT 1 FROM deletions WHERE deletions.event_id = ?1)
+                        EXISTS (SELECT 1 FROM deletions WHERE deletions.event_id = ?1),
+                        titled OR EXISTS (SELECT 1 FROM streams WHERE streams.name = ?2), audience
                  FROM events WHERE event_id = ?1",
             )?;
             let mut found = Vec::with_capacity(ids.len());
             for id in &ids {
-                found.extend(statement.query_one([id.as_str()], decode_found).optional()?);
+                let replies = Stream::Thread(id.clone()).stored_name();
+                let row = statement.query_one((id.as_str(), replies), decode_found);
+                found.extend(row.optional()?);
             }
             Ok(found)
         };
         self.shared.readers.read(find).await
     }
 
-    /// Which of these reactions are there.
-    pub async fn reactions(&self, keys: Vec<ReactionKey>) -> Result<Vec<ReactionKey>, Error> {
+    /// All reactions of an agent to a message, for several of both.
+    pub async fn reactions(&self, by: Vec<(EventId, AgentId)>) -> Result<Vec<ReactionKey>, Error> {
         let read = move |transaction: &rusqlite::Transaction<'_>| {
             let mut found = Vec::new();
-            for key in keys {
-                if notes::has_reaction(transaction, &key)? {
-                    found.push(key);
-                }
+            for (message, agent) in &by {
+                found.extend(notes::reactions_of(transaction, message, agent)?);
             }
             Ok(found)
         };
@@ -322,8 +331,8 @@ impl View {
         self.shared.readers.read(read).await
     }
 
-    /// Deleted events whose content is still to be erased from the log, each with all its sequences, its edits' too.
-    pub async fn unerased(&self, limit: usize) -> Result<Vec<(EventId, Vec<Sequence>)>, Error> {
+    /// Deleted events whose content is still to be erased.
+    pub async fn unerased(&self, limit: usize) -> Result<Vec<Erasable>, Error> {
         self.shared
             .readers
             .read(move |transaction| notes::unerased(transaction, limit))
@@ -453,6 +462,8 @@ fn decode_found(row: &Row<'_>) -> rusqlite::Result<Found> {
             .transpose()
     };
     let time_ms: i64 = row.get(9)?;
+    let audience: Option<String> = row.get(12)?;
+    let audience = audience.map(|text| serde_json::from_str(&text));
     Ok(Found {
         event_id: database::name(row, 0)?,
         sequence: to_sequence(row.get(1)?),
@@ -461,6 +472,10 @@ fn decode_found(row: &Row<'_>) -> rusqlite::Result<Found> {
         destination: database::name(row, 4)?,
         thread: optional(5)?,
         kind: EventKind::from_stored(row.get(6)?),
+        threaded: row.get(11)?,
+        audience: audience
+            .transpose()
+            .map_err(|error| database::unreadable(12, error))?,
         chain: Chain {
             root: optional(7)?,
             hops: row.get(8)?,

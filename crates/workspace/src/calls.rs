@@ -160,6 +160,7 @@ impl Workspace {
                     through,
                     personal_before: Sequence::ZERO,
                     limit,
+                    reading: caller.reading(),
                 };
                 let read = inner
                     .read_for(&caller.agent_id, SessionKind::Consuming, &reach)

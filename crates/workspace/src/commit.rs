@@ -54,13 +54,8 @@ impl Commit {
 /// channels, is in none: it is told live or not at all.
 pub(crate) fn streams(header: &Header) -> Vec<Stream> {
     match &header.act {
-        Act::AgentRegistered {}
-        | Act::AgentJoined { .. }
-        | Act::AgentLeft { .. }
-        | Act::AgentStatusChanged { .. }
-        | Act::AgentMetadataUpdated { .. }
-        | Act::ChannelJoined { .. }
-        | Act::ChannelLeft { .. } => return Vec::new(),
+        Act::AgentRegistered {} => return Vec::new(),
+        act if is_presence(act) => return Vec::new(),
         Act::Held { .. } => return vec![Stream::Held],
         act if !is_delivered(act) => return Vec::new(),
         _ => {}
@@ -80,10 +75,23 @@ pub(crate) fn streams(header: &Header) -> Vec<Stream> {
     streams.extend(header.mentions.iter().cloned().map(Stream::Mentions));
     match &header.act {
         Act::Message { .. } => streams.extend(header.thread.clone().map(Stream::Thread)),
-        Act::FileShared(_) => streams.push(Stream::Files),
+        Act::FileShared { .. } => streams.push(Stream::Files),
         _ => {}
     }
     streams
+}
+
+/// Whether it tells who is there and what they are: worth knowing now, and not later.
+pub(crate) fn is_presence(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::AgentJoined { .. }
+            | Act::AgentLeft { .. }
+            | Act::AgentStatusChanged { .. }
+            | Act::AgentMetadataUpdated { .. }
+            | Act::ChannelJoined { .. }
+            | Act::ChannelLeft { .. }
+    )
 }
 
 /// Whether a backlog always has this record for this agent, however old it is.

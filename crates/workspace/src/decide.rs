@@ -14,14 +14,13 @@ use openagents_protocol::{
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
 };
 use openagents_store::Entry;
-use openagents_store::view::ReactionKey;
 
 pub(crate) use self::channels::{is_granted, writable as writable_channel};
 use crate::entitlement::is_visible;
 use crate::known::Known;
 use crate::rights::Rights;
 use crate::rights::permission::POST_MESSAGES;
-use crate::settings::{FirstPost, Settings};
+use crate::settings::{DefaultMembership, FirstPost, Settings};
 use crate::state::{ONLINE, Presence, State};
 
 /// What somebody wants of the workspace.
@@ -31,6 +30,8 @@ pub(crate) enum Wish {
     Join {
         metadata: Option<Json>,
         generated: bool,
+        /// The group that it is in from here on; none where there are no groups.
+        group: Option<String>,
     },
     Leave {
         reason: String,
@@ -40,9 +41,6 @@ pub(crate) enum Wish {
     },
     SetMetadata {
         metadata: Json,
-    },
-    SetGroup {
-        group: String,
     },
     CreateChannel {
         channel: ChannelName,
@@ -121,7 +119,6 @@ impl Wish {
                 | Self::Leave { .. }
                 | Self::SetStatus { .. }
                 | Self::SetMetadata { .. }
-                | Self::SetGroup { .. }
                 | Self::JoinChannel { .. }
                 | Self::LeaveChannel { .. }
                 | Self::Subscribe { .. }
@@ -155,8 +152,8 @@ pub(crate) struct Context<'a> {
     /// What the author may do.
     pub(crate) rights: &'a Rights,
     pub(crate) known: &'a dyn Fn(&EventId) -> Option<Known>,
-    /// Whether a reaction is there.
-    pub(crate) reacted: &'a dyn Fn(&ReactionKey) -> bool,
+    /// The reactions of an agent to a message.
+    pub(crate) reactions: &'a dyn Fn(&(EventId, AgentId)) -> HashSet<String>,
     pub(crate) now_ms: u64,
 }
 
@@ -175,11 +172,14 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
     }
     match wish {
         Wish::Publish(draft) => publish(context, author, *draft),
-        Wish::Join { metadata, generated } => join(context, author, metadata, generated),
+        Wish::Join {
+            metadata,
+            generated,
+            group,
+        } => join(context, author, metadata, generated, group),
         Wish::Leave { reason } => Ok(leave(context, author, reason)),
         Wish::SetStatus { status } => set_status(context, author, status),
         Wish::SetMetadata { metadata } => set_metadata(context, author, metadata),
-        Wish::SetGroup { group } => Ok(set_group(context, author, group)),
         Wish::CreateChannel { channel, description } => {
             channels::create(context, author, channel, description)
         }
@@ -308,23 +308,21 @@ fn set_metadata(context: &Context<'_>, author: &Source, metadata: Json) -> Resul
     change(context, author, "agent.metadata.updated", Address::Everyone, act)
 }
 
-/// Puts an agent into a group, and tells it so. Its first group is no change, and nothing is told of it.
-fn set_group(context: &Context<'_>, author: &Source, group: String) -> Decision {
-    let known = author
-        .agent()
-        .and_then(|agent_id| Some((agent_id, context.state.agents.get(agent_id)?)));
-    let Some((agent_id, agent)) = known.filter(|(_, agent)| agent.group.as_ref() != Some(&group)) else {
-        return Decision::Nothing;
-    };
-    let destination = match &agent.group {
+/// The record that puts an agent into another group and tells it so. Its first group is no change, and nothing is told
+/// of it.
+fn regrouping(context: &Context<'_>, author: &Source, group: Option<String>) -> Option<Entry> {
+    let (agent_id, group) = author.agent().zip(group)?;
+    let known = context.state.agents.get(agent_id);
+    let before = known.and_then(|agent| agent.group.as_ref());
+    if before == Some(&group) {
+        return None;
+    }
+    let destination = match before {
         Some(_) => Address::Agent(agent_id.clone()),
         None => Address::System,
     };
     let act = Act::AgentGroupChanged { group };
-    Decision::Append {
-        entries: vec![entry(context, author, "agent.group.changed", destination, act)],
-        unknown: Vec::new(),
-    }
+    Some(entry(context, author, "agent.group.changed", destination, act))
 }
 
 fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
@@ -350,8 +348,11 @@ fn join(
     author: &Source,
     metadata: Option<Json>,
     generated: bool,
+    group: Option<String>,
 ) -> Result<Decision, ErrorBody> {
     let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    // Both at once, so that nothing is delivered to an agent by the rights of the group that it left.
+    let regrouping = regrouping(context, author, group);
     let act = match known {
         None => {
             check_agents(context)?;
@@ -362,7 +363,17 @@ fn join(
         }
         Some(known) if known.presence == Presence::Online => {
             let metadata = metadata.unwrap_or_else(|| known.metadata.clone());
-            return set_metadata(context, author, metadata);
+            return Ok(match (set_metadata(context, author, metadata)?, regrouping) {
+                (unchanged, None) => unchanged,
+                (Decision::Append { mut entries, unknown }, Some(regrouping)) => {
+                    entries.push(regrouping);
+                    Decision::Append { entries, unknown }
+                }
+                (_, Some(regrouping)) => Decision::Append {
+                    entries: vec![regrouping],
+                    unknown: Vec::new(),
+                },
+            });
         }
         Some(known) => Act::AgentJoined {
             metadata: metadata.unwrap_or_else(|| known.metadata.clone()),
@@ -371,7 +382,7 @@ fn join(
     };
     let joined = entry(context, author, "agent.joined", Address::Everyone, act);
     Ok(Decision::Append {
-        entries: vec![joined],
+        entries: std::iter::once(joined).chain(regrouping).collect(),
         unknown: Vec::new(),
     })
 }
@@ -397,7 +408,7 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         visibility: draft.visibility,
         allowed_agents: draft.allowed_agents,
         requires_response: draft.requires_response,
-        thread_name: draft.thread_name,
+        titled: false,
         relevant_mod: draft.relevant_mod,
         root: None,
         hops: 0,
@@ -430,7 +441,13 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
             header.thread = Some(known.thread.unwrap_or_else(|| parent.clone()));
             header.answers.extend(known.source.agent().cloned());
         }
-        (header.mentions, unknown) = mentions(context, author, mentioned, &draft.body);
+        header.titled = reply_to.is_none() && draft.body.thread_name.is_some();
+        if let MessageTarget::Channel(channel) = &target {
+            if header.titled {
+                channels::check_beginner(context, author, channel)?;
+            }
+            (header.mentions, unknown) = mentions(context, author, channel, mentioned, &draft.body);
+        }
         header.act = Act::Message { reply_to };
     }
     let answered = header.response_to.as_ref().and_then(|id| (context.known)(id));
@@ -538,7 +555,7 @@ fn check_rules(
     if channel.settings.enable_threading == Some(false) {
         return refused(format!("channel {name} has no threads"));
     }
-    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none());
+    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none() && !known.threaded);
     if begins
         && !is_granted(
             context,
@@ -552,18 +569,25 @@ fn check_rules(
     Ok(())
 }
 
-/// The agents mentioned, and the one that the sender named although nobody knows it.
+/// The agents mentioned that are in the channel, and the one that the sender named although nobody knows it.
 fn mentions(
     context: &Context<'_>,
     author: &Source,
+    channel: &ChannelName,
     mentioned: Vec<AgentId>,
     body: &Body,
 ) -> (Vec<AgentId>, Vec<Recipient>) {
     let others = mentioned
         .into_iter()
         .filter(|agent| author.agent() != Some(agent));
-    let (known, unknown): (Vec<_>, Vec<_>) =
+    let (mut known, unknown): (Vec<_>, Vec<_>) =
         others.partition(|agent| context.state.agents.contains_key(agent));
+    let state = context.state;
+    known.retain(|agent| match state.channels.get(channel) {
+        Some(channel) => state.in_channel(agent, channel) && !state.is_blind(agent),
+        // The message makes the channel.
+        None => state.default_membership == DefaultMembership::Everyone,
+    });
     let named = |agent: &AgentId| {
         body.payload
             .get("mentioned_agent_id")
@@ -602,7 +626,7 @@ fn parent_of(
     target: &MessageTarget,
     parent: &EventId,
 ) -> Result<Known, ErrorBody> {
-    let standing = (context.known)(parent).filter(|known| !known.deleted);
+    let standing = (context.known)(parent).filter(|known| !known.deleted && known.is_for(author));
     let found = standing.filter(|known| match (target, &known.destination) {
         (MessageTarget::Channel(channel), Address::Channel(there)) => {
             let since = context
@@ -713,21 +737,29 @@ pub(crate) fn referenced(wish: &Wish) -> Vec<&EventId> {
     }
 }
 
-/// The reaction that a decision looks up, by author and wish.
-pub(crate) fn reaction_of(author: &Source, wish: &Wish) -> Option<ReactionKey> {
-    let Wish::React {
-        message_id,
-        reaction: written,
-        ..
-    } = wish
-    else {
-        return None;
+/// The message and the agent whose reactions a decision looks up.
+pub(crate) fn reacting(author: &Source, wish: &Wish) -> Option<(EventId, AgentId)> {
+    match wish {
+        Wish::React { message_id, .. } => Some((message_id.clone(), author.agent()?.clone())),
+        _ => None,
+    }
+}
+
+/// Where an event about an earlier one goes: to nobody, where the channel of that one is deleted, also if another one has
+/// its name now.
+fn place_of(context: &Context<'_>, known: &Known) -> Address {
+    let gone = match &known.destination {
+        Address::Channel(name) => {
+            let channel = context.state.channels.get(name);
+            channel.is_none_or(|channel| known.sequence < channel.created_at)
+        }
+        _ => false,
     };
-    Some(ReactionKey {
-        message: message_id.clone(),
-        reaction: messages::reaction(written).ok()?,
-        agent: author.agent()?.clone(),
-    })
+    if gone {
+        Address::System
+    } else {
+        known.destination.clone()
+    }
 }
 
 /// Agents named in a receipt: the addressee, and those mentioned.
@@ -748,5 +780,5 @@ pub(crate) fn named(header: &Header) -> impl Iterator<Item = &AgentId> {
 #[derive(Debug, Default)]
 pub(crate) struct LookedUp {
     pub(crate) known: HashMap<EventId, Known>,
-    pub(crate) reactions: HashSet<ReactionKey>,
+    pub(crate) reactions: HashMap<(EventId, AgentId), HashSet<String>>,
 }

@@ -5,6 +5,22 @@ use openagents_protocol::{Address, AgentId, ChannelName, Header, Sequence, Visib
 
 use crate::state::{Agent, State};
 
+/// What the rights of a reader let it read, whoever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Whatever its agent may.
+    Everything,
+    /// Nothing that is said in channels.
+    NoChannels,
+}
+
+impl Reading {
+    /// Whether a record is among it.
+    pub(crate) fn includes(self, header: &Header) -> bool {
+        self == Self::Everything || !matches!(header.destination, Address::Channel(_))
+    }
+}
+
 /// Whether an agent may be given a record: addressed to it, to a channel of which it was a member then and is
 /// one now, or to everyone since it became known. Nobody gets an echo of what it sent, except what it sent to itself.
 pub(crate) fn may_receive(state: &State, agent_id: &AgentId, record: &Record) -> bool {
@@ -31,7 +47,9 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
     match &header.destination {
         Address::Agent(addressee) => addressee == agent_id,
         Address::Channel(channel) => {
-            state.was_member(agent_id, channel, at) && state.is_member(agent_id, channel)
+            !state.is_blind(agent_id)
+                && state.was_member(agent_id, channel, at)
+                && state.is_member(agent_id, channel)
         }
         Address::Everyone => state
             .agents
@@ -44,7 +62,7 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
 /// Whether an agent may read the history of a channel: who is a member reads all of it that is not restricted to
 /// others.
 pub(crate) fn may_read_history(state: &State, agent_id: &AgentId, channel: &ChannelName) -> bool {
-    state.is_member(agent_id, channel)
+    !state.is_blind(agent_id) && state.is_member(agent_id, channel)
 }
 
 /// Whether one of the agent's subscriptions selects a record. Without any, everything is selected; answers to
@@ -75,7 +93,7 @@ pub(crate) fn is_delivered(act: &Act) -> bool {
         | Act::MessageDeleted { .. }
         | Act::ReactionAdded { .. }
         | Act::ReactionRemoved { .. }
-        | Act::FileShared(_)
+        | Act::FileShared { .. }
         | Act::FileDeleted { .. }
         | Act::Event {}
         | Act::AgentJoined { .. }

@@ -5,6 +5,7 @@ use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{Address, AgentId, ErrorBody, ErrorCode, Sequence};
 
 use crate::calls::{agent_id, unreadable};
+use crate::commit::is_presence;
 use crate::entitlement::{is_delivered, is_selected, is_visible, may_receive};
 use crate::state::{Agent, State};
 use crate::workspace::{Caller, Inner, Workspace};
@@ -57,7 +58,7 @@ impl Workspace {
         let mut checks = Checks::default();
         let Some(record) = found else {
             let detail = format!(
-                "no event {} is stored: it was never accepted, it is ephemeral, or it was deleted",
+                "no event {} is stored: it was never accepted, or it is ephemeral",
                 params.event_id
             );
             checks.add("stored", false, detail);
@@ -89,7 +90,12 @@ impl Inner {
     fn examine(&self, state: &State, agent_id: &AgentId, record: &Record, checks: &mut Checks) -> String {
         let header = &record.header;
         let at = record.sequence;
-        checks.add("stored", true, format!("it is {} at sequence {at}", header.name));
+        let deleted = match record.body {
+            Some(_) => "",
+            None => ", and its content was deleted",
+        };
+        let detail = format!("it is {} at sequence {at}{deleted}", header.name);
+        checks.add("stored", true, detail);
         if let Act::Held { limit, .. } = &header.act {
             let detail = format!("the loop guard holds it ({limit}); `openagents unblock` delivers it");
             checks.add("held", false, detail);
@@ -114,8 +120,13 @@ impl Inner {
         checks.add("subscription", selected, detail);
         let connected = self.live.is_live(agent_id);
         let cursor = self.cursor(agent_id).unwrap_or(Sequence::ZERO);
+        if is_presence(&header.act) {
+            return format!("{agent_id} got it if it was connected then: presence is told to nobody later");
+        }
         match (at <= cursor, connected) {
-            (true, _) => format!("{agent_id} got it: everything through sequence {cursor} is handled"),
+            (true, _) => format!(
+                "{agent_id} got it, unless it wanted less of its backlog: everything through sequence {cursor} is handled"
+            ),
             (false, true) => {
                 format!("{agent_id} is connected and has not acknowledged it yet: handled through {cursor}")
             }
@@ -155,8 +166,17 @@ fn examine_entitlement(
             );
             checks.add("membership", then, detail);
             let now = state.is_member(agent_id, channel);
-            let detail = format!("it is {}a member of {channel} now", if now { "" } else { "not " });
-            checks.add("entitlement", now, detail);
+            let blind = state.is_blind(agent_id);
+            let detail = format!(
+                "it is {}a member of {channel} now{}",
+                if now { "" } else { "not " },
+                if blind {
+                    ", and its group may not read channels"
+                } else {
+                    ""
+                }
+            );
+            checks.add("entitlement", now && !blind, detail);
         }
         Address::Everyone => {
             let known = agent.first_sequence <= record.sequence;

@@ -2,7 +2,9 @@
 
 mod blobs;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,8 +27,8 @@ use crate::commit::Commit;
 use crate::decide::Wish;
 use crate::entitlement::{is_visible, may_read_history};
 use crate::live::Waking;
-use crate::rights::permission::READ_CHANNELS;
-use crate::workspace::{Caller, Workspace};
+use crate::rights::permission::{DELETE_POSTS, READ_CHANNELS};
+use crate::workspace::{Caller, Inner, Workspace};
 
 /// Longest name of a file, in bytes.
 const MAX_FILENAME: usize = 255;
@@ -72,6 +74,8 @@ pub struct FileUpload {
     destination: Address,
     file: SharedFile,
     declared: Option<u64>,
+    /// The most bytes it may have.
+    limit: u64,
     writer: BlobWriter,
     _turn: OwnedSemaphorePermit,
 }
@@ -115,6 +119,7 @@ impl Workspace {
             rehearsal: true,
         };
         self.wish_for(caller, rehearsal).await?;
+        let limit = self.largest_file(&destination);
         let writer = inner
             .blobs
             .begin(&file_id)
@@ -127,9 +132,22 @@ impl Workspace {
             destination,
             file,
             declared: new.size,
+            limit,
             writer,
             _turn: turn,
         })
+    }
+
+    /// The most bytes that a file may have there.
+    fn largest_file(&self, destination: &Address) -> u64 {
+        let most = self.settings().max_file_bytes;
+        let snapshot = self.snapshot();
+        let channel = match destination {
+            Address::Channel(channel) => snapshot.state.channels.get(channel),
+            _ => None,
+        };
+        let here = channel.and_then(|channel| channel.settings.max_file_size);
+        here.unwrap_or(most).min(most)
     }
 
     /// Tells about one file.
@@ -186,7 +204,9 @@ impl Workspace {
                 let page = inner
                     .view
                     .page(Stream::Files, bounds, Direction::Backward, 0, CHUNK);
-                inner.log.read_at(page.await?).await
+                let mut records = inner.log.read_at(page.await?).await?;
+                inner.empty_deleted(&mut records).await?;
+                Ok(records)
             };
             let records: Vec<Record> = read.await.map_err(|error: StoreError| unreadable(&error))?;
             let Some(oldest) = records.first() else {
@@ -228,6 +248,10 @@ impl Workspace {
         let inner = self.inner();
         let content = inner.blobs.read(file_id, part).await.map_err(|error| {
             tracing::error!(%error, %file_id, "the content of a file could not be read");
+            if let blobs::Error::NotFound { .. } = error {
+                let message = format!("the content of file {file_id} is lost; ask for it to be shared again");
+                return ErrorBody::field(ErrorCode::FileNotFound, "file_id", message);
+            }
             ErrorBody::new(
                 ErrorCode::StorageUnavailable,
                 "the content could not be read; try again",
@@ -247,11 +271,18 @@ impl Workspace {
     /// `file_not_found`, `forbidden` unless the caller uploaded it or moderates.
     pub async fn delete_file(&self, caller: &Caller, params: DeleteFile) -> Result<Receipt, ErrorBody> {
         let file_id = params.file_id;
-        let record = self.readable_file(caller, &file_id).await?;
-        let Act::FileShared(file) = &record.header.act else {
+        let inner = self.inner();
+        let found = inner.find_event(&file_id).await;
+        let found = found.map_err(|error| unreadable(&error))?;
+        // Who shared it, and moderators, delete what they cannot read any more, too.
+        let known = found.filter(|record| {
+            let own = record.header.source.agent() == Some(&caller.agent_id);
+            let deletes = own || caller.rights().has(DELETE_POSTS);
+            record.body.is_some() && (deletes || self.may_read_file(caller, record))
+        });
+        let Some(Act::FileShared { size }) = known.map(|record| record.header.act) else {
             return Err(no_file(&file_id));
         };
-        let size = file.size;
         self.wish_for(caller, Wish::DeleteFile { file_id, size }).await
     }
 
@@ -268,7 +299,7 @@ impl Workspace {
 
     fn may_read_file(&self, caller: &Caller, record: &Record) -> bool {
         let header = &record.header;
-        let shared = matches!(header.act, Act::FileShared(_)) && record.body.is_some();
+        let shared = matches!(header.act, Act::FileShared { .. }) && record.body.is_some();
         let own = header.source.agent() == Some(&caller.agent_id);
         let snapshot = self.snapshot();
         shared
@@ -319,6 +350,48 @@ impl Workspace {
         waking.wake();
     }
 
+    /// Deletes the files of channels that are deleted: nobody can read them, and they take room.
+    async fn delete_unreachable_files(&self) -> Result<(), StoreError> {
+        let inner = self.inner();
+        inner.indexed_through(self.head()).await;
+        let mut before = Sequence::MAX;
+        loop {
+            let bounds = Bounds {
+                before,
+                ..Bounds::default()
+            };
+            let page = inner
+                .view
+                .page(Stream::Files, bounds, Direction::Backward, 0, CHUNK);
+            let mut records = inner.log.read_at(page.await?).await?;
+            let Some(oldest) = records.first() else {
+                return Ok(());
+            };
+            before = oldest.sequence;
+            inner.empty_deleted(&mut records).await?;
+            let snapshot = self.snapshot();
+            let unreachable = |record: &Record| match &record.header.destination {
+                Address::Channel(name) => {
+                    let channel = snapshot.state.channels.get(name);
+                    channel.is_none_or(|channel| record.sequence < channel.created_at)
+                }
+                _ => false,
+            };
+            for record in records
+                .iter()
+                .filter(|record| record.body.is_some() && unreachable(record))
+            {
+                if let Act::FileShared { size } = record.header.act {
+                    let file_id = record.header.event_id.clone();
+                    let wish = Wish::DeleteFile { file_id, size };
+                    if let Err(error) = self.wish(&Source::System, wish).await {
+                        tracing::warn!(%error, "could not delete a file of a deleted channel");
+                    }
+                }
+            }
+        }
+    }
+
     /// Removes blobs that no file refers to.
     pub(crate) async fn collect_blobs(&self) {
         let inner = self.inner();
@@ -334,7 +407,7 @@ impl Workspace {
                 .map_err(|error| error.to_string())?
             {
                 let found = inner.find_event(&id).await.map_err(|error| error.to_string())?;
-                let is_file = |record: &Record| matches!(record.header.act, Act::FileShared(_));
+                let is_file = |record: &Record| matches!(record.header.act, Act::FileShared { .. });
                 if found.is_none_or(|record| !is_file(&record) || record.body.is_none()) {
                     tracing::info!(file_id = %id, "removing a blob that no file refers to");
                     inner.blobs.delete(&id).await.map_err(|error| error.to_string())?;
@@ -345,6 +418,22 @@ impl Workspace {
         if let Err(error) = collect.await {
             tracing::warn!(error, "could not look for blobs that no file refers to");
         }
+    }
+}
+
+impl Inner {
+    /// Takes the bodies out of records that the view knows to be deleted, erased yet or not.
+    async fn empty_deleted(&self, records: &mut [Record]) -> Result<(), StoreError> {
+        let ids = records.iter().map(|record| record.header.event_id.clone());
+        let found = self.view.find(ids.collect()).await?;
+        let deleted = found.into_iter().filter(|found| found.deleted);
+        let deleted: HashSet<EventId> = deleted.map(|found| found.event_id).collect();
+        for record in records {
+            if deleted.contains(&record.header.event_id) {
+                record.body = None;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -361,9 +450,9 @@ impl FileUpload {
     /// `too_large` once it is larger than the limit or than was declared, `storage_full`, `storage_unavailable`.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), ErrorBody> {
         let size = self.writer.size() + piece.len() as u64;
-        let limit = self.workspace.settings().max_file_bytes;
+        let limit = self.limit;
         if limit < size {
-            let message = format!("a file has at most {limit} bytes");
+            let message = format!("a file has at most {limit} bytes here");
             return Err(ErrorBody::field(ErrorCode::TooLarge, "content", message));
         }
         if self.declared.is_some_and(|declared| declared < size) {
@@ -409,11 +498,7 @@ impl FileUpload {
                 destination,
                 rehearsal: false,
             };
-            let receipt = workspace.wish_for(&caller, wish).await?;
-            let params = GetFile {
-                file_id: file_id.clone(),
-            };
-            Ok((workspace.get_file(&caller, params).await?, receipt))
+            workspace.wish_for(&caller, wish).await
         };
         let outcome = shared.await;
         if let Err(error) = &outcome
@@ -423,11 +508,19 @@ impl FileUpload {
         {
             tracing::warn!(%error, %file_id, "a blob stays until it is collected");
         }
-        outcome
+        let receipt = outcome?;
+        let record = workspace.inner().find_event(&file_id).await;
+        let record = record.map_err(|error| unreadable(&error))?;
+        let info = record
+            .as_ref()
+            .and_then(file_info)
+            .ok_or_else(|| no_file(&file_id))?;
+        Ok((info, receipt))
     }
 }
 
-/// Looks for blobs that no file refers to, at regular times, until the workspace closes.
+/// Looks for files of deleted channels, and for blobs that no file refers to, at regular times, until the workspace
+/// closes.
 pub(crate) async fn collect(workspace: Workspace) {
     let inner = workspace.inner();
     let mut ticks = tokio::time::interval(inner.settings.housekeeping);
@@ -437,9 +530,18 @@ pub(crate) async fn collect(workspace: Workspace) {
             () = inner.closing.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let work = async {
+            if inner.unreachable_files.swap(false, Ordering::AcqRel)
+                && let Err(error) = workspace.delete_unreachable_files().await
+            {
+                tracing::warn!(%error, "could not look for files of deleted channels");
+                inner.unreachable_files.store(true, Ordering::Release);
+            }
+            workspace.collect_blobs().await;
+        };
         tokio::select! {
             () = inner.closing.cancelled() => return,
-            () = workspace.collect_blobs() => {}
+            () = work => {}
         }
     }
 }
@@ -484,9 +586,7 @@ fn describe(new: &NewFile) -> Result<SharedFile, ErrorBody> {
 
 fn file_info(record: &Record) -> Option<FileInfo> {
     let header = &record.header;
-    let Act::FileShared(file) = &header.act else {
-        return None;
-    };
+    let file = record.shared_file()?;
     let channel = match &header.destination {
         Address::Channel(channel) => Some(channel.to_string()),
         _ => None,
@@ -495,13 +595,13 @@ fn file_info(record: &Record) -> Option<FileInfo> {
         file_id: header.event_id.to_string(),
         id: header.event_id.to_string(),
         filename: file.filename.clone(),
-        name: file.filename.clone(),
+        name: file.filename,
         size: file.size,
-        mime_type: file.mime_type.clone(),
-        checksum: file.checksum.clone(),
+        mime_type: file.mime_type,
+        checksum: file.checksum,
         uploader: header.source.to_string(),
-        description: file.description.clone(),
-        tags: file.tags.clone(),
+        description: file.description,
+        tags: file.tags,
         channel,
         target_id: addressee(&header.destination).map(ToString::to_string),
         timestamp: seconds(header.time_ms),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use openagents_protocol::record::Act;
 use openagents_protocol::{AgentId, EventId, Header, Sequence};
 use openagents_store::Error as StoreError;
-use openagents_store::view::{Chain, EventKind, Indexed, Note, Reacted, ReactionKey, Update};
+use openagents_store::view::{Chain, Erasable, EventKind, Indexed, Note, Reacted, ReactionKey, Update};
 use tokio::sync::Notify;
 use tokio::time::Duration;
 
@@ -88,6 +88,8 @@ pub(crate) fn indexed(kept: &Kept) -> Indexed {
         destination: header.destination.clone(),
         thread: header.thread.clone(),
         kind: kind(&header.act),
+        titled: header.titled,
+        audience: header.audience(),
         chain: chain(header),
         streams: kept.streams.to_vec(),
         note: note(header),
@@ -107,7 +109,7 @@ pub(crate) fn chain(header: &Header) -> Chain {
 pub(crate) fn kind(act: &Act) -> EventKind {
     match act {
         Act::Message { .. } => EventKind::Message,
-        Act::FileShared(_) => EventKind::File,
+        Act::FileShared { .. } => EventKind::File,
         Act::Held { .. } => EventKind::Held,
         _ => EventKind::Other,
     }
@@ -199,15 +201,15 @@ async fn erase_deleted(inner: &Inner) {
             if due.is_empty() {
                 return Ok(());
             }
-            let (events, sequences): (Vec<EventId>, Vec<Vec<Sequence>>) = due.into_iter().unzip();
-            inner.log.erase(sequences.concat()).await?;
-            for event in &events {
-                // Few of them are files; the others have nothing to remove.
-                if let Err(error) = inner.blobs.delete(event).await {
-                    tracing::warn!(%error, file_id = %event, "a blob stays until it is collected");
+            let sequences = due.iter().flat_map(|due| due.sequences.iter().copied());
+            inner.log.erase(sequences.collect()).await?;
+            for Erasable { event_id, .. } in due.iter().filter(|due| due.kind == EventKind::File) {
+                if let Err(error) = inner.blobs.delete(event_id).await {
+                    tracing::warn!(%error, file_id = %event_id, "a blob stays until it is collected");
                 }
             }
-            inner.view.mark_erased(events).await?;
+            let erased = due.into_iter().map(|due| due.event_id);
+            inner.view.mark_erased(erased.collect()).await?;
         }
     };
     let outcome: Result<(), StoreError> = erase.await;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use openagents_protocol::record::Digest;
-use openagents_protocol::{Address, EventId, Header, Sequence, Source};
+use openagents_protocol::{Address, AgentId, EventId, Header, Sequence, Source};
 use openagents_store::view::{Chain, EventKind, Found};
 
 use crate::follower::{chain, kind};
@@ -32,11 +32,23 @@ pub(crate) struct Known {
     pub(crate) destination: Address,
     pub(crate) thread: Option<EventId>,
     pub(crate) kind: EventKind,
+    /// Whether it began a thread, by its title or because somebody replied to it.
+    pub(crate) threaded: bool,
+    /// The only agents that may see it; none: whoever its destination reaches.
+    pub(crate) audience: Option<Vec<AgentId>>,
     pub(crate) chain: Chain,
     pub(crate) deleted: bool,
 }
 
 impl Known {
+    /// Whether its audience includes somebody; the workspace itself sees everything.
+    pub(crate) fn is_for(&self, reader: &Source) -> bool {
+        match (&self.audience, reader.agent()) {
+            (Some(audience), Some(agent)) => audience.contains(agent),
+            _ => true,
+        }
+    }
+
     pub(crate) fn of(header: &Header, sequence: Sequence) -> Self {
         Self {
             sequence,
@@ -45,6 +57,8 @@ impl Known {
             destination: header.destination.clone(),
             thread: header.thread.clone(),
             kind: kind(&header.act),
+            threaded: header.titled,
+            audience: header.audience(),
             chain: chain(header),
             deleted: false,
         }
@@ -60,6 +74,8 @@ impl From<Found> for Known {
             destination,
             thread,
             kind,
+            threaded,
+            audience,
             chain,
             deleted,
             ..
@@ -71,6 +87,8 @@ impl From<Found> for Known {
             destination,
             thread,
             kind,
+            threaded,
+            audience,
             chain,
             deleted,
         }
@@ -88,6 +106,13 @@ impl KnownIds {
 
     pub(crate) fn get(&self, id: &EventId) -> Option<&Known> {
         self.ids.get(id)
+    }
+
+    /// Somebody replied to a message; nothing to do where its id is not in memory.
+    pub(crate) fn begin_thread(&mut self, id: &EventId) {
+        if let Some(known) = self.ids.get_mut(id) {
+            known.threaded = true;
+        }
     }
 
     /// An event was deleted; nothing to do where its id is not in memory.
@@ -151,6 +176,8 @@ mod tests {
             destination: Address::Everyone,
             thread: None,
             kind: EventKind::Other,
+            threaded: false,
+            audience: None,
             chain: Chain::default(),
             deleted: false,
         }

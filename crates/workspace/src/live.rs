@@ -290,7 +290,8 @@ fn hand_over(
         }
     }
     if !sessions.watching.is_empty() && watches(state, agent_id, commit) {
-        for watching in &sessions.watching {
+        let wanted = |watching: &&Arc<Reader>| watching.reading.includes(commit.header());
+        for watching in sessions.watching.iter().filter(wanted) {
             waking.push_to(watching, commit);
         }
     }

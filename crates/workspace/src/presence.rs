@@ -114,8 +114,7 @@ pub(crate) fn notice(name: &'static str, destination: Address, payload: Json, ti
     let name: EventName = name.parse().expect("a valid name");
     let body = Body {
         payload,
-        metadata: None,
-        text_representation: None,
+        ..Body::empty()
     };
     let header = Header::new(name, Source::System, destination, time_ms, Act::Event {}, &body);
     Commit::new(Record {

@@ -10,6 +10,7 @@ use openagents_protocol::{AgentId, ErrorBody, ErrorCode, EventId, Receipt, Secre
 use tokio::sync::{Notify, watch};
 
 use crate::commit::Commit;
+use crate::entitlement::Reading;
 
 /// Events queued for a reader before it counts as lagging and reads the log by cursor. The window of unacknowledged
 /// events is as large, so a reader within its window does not overflow by a burst of that size.
@@ -23,6 +24,7 @@ pub(crate) struct Reader {
     pub(crate) session_key: Secret,
     /// The token that admitted it, so that revoking the token ends it.
     pub(crate) token: Option<EventId>,
+    pub(crate) reading: Reading,
     /// Guards the queues; held for a few lines only.
     inbox: Mutex<Inbox>,
     changed: Notify,
@@ -63,12 +65,14 @@ impl Reader {
         kind: SessionKind,
         session_key: Secret,
         token: Option<EventId>,
+        reading: Reading,
     ) -> Self {
         Self {
             agent_id,
             kind,
             session_key,
             token,
+            reading,
             inbox: Mutex::default(),
             changed: Notify::new(),
             follows: AtomicBool::new(false),

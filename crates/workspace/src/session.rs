@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::commit::{Commit, is_personal};
 use crate::decide::Wish;
-use crate::entitlement::{is_selected, may_receive};
+use crate::entitlement::{Reading, is_selected, may_receive};
 use crate::live::watches;
 use crate::presence::notice;
 use crate::reader::Reader;
@@ -130,6 +130,7 @@ impl Workspace {
         if consuming {
             claim(&inner, &agent_id, &attach.principal, attach.session_key.as_ref()).await?;
         }
+        let caller = attach.principal.caller(agent_id.clone());
         let known_before = inner.committed.load().state.agents.contains_key(&agent_id);
         let token = attach.principal.token.clone();
         let reader = Arc::new(Reader::new(
@@ -137,6 +138,7 @@ impl Workspace {
             attach.kind,
             Self::new_session_key(),
             token,
+            caller.reading(),
         ));
         check_token(&inner, &reader)?;
         // The reader is live before the agent joins, so a leave that is decided after the join sees it.
@@ -156,24 +158,16 @@ impl Workspace {
                 "a newer session of this agent took over",
             );
         }
-        let caller = attach.principal.caller(agent_id.clone());
         let mut joined_at = None;
         if consuming {
             let join = Wish::Join {
                 metadata: attach.metadata,
                 generated,
+                group: caller.group.as_ref().map(|group| group.name.clone()),
             };
             match self.wish(&Source::Agent(agent_id.clone()), join).await {
                 Ok(receipt) => joined_at = receipt.sequence,
                 Err(error) => {
-                    inner.live.remove(&reader);
-                    return Err(error);
-                }
-            }
-            if let Some(group) = &caller.group {
-                let group = group.name.clone();
-                let author = Source::Agent(agent_id.clone());
-                if let Err(error) = self.wish(&author, Wish::SetGroup { group }).await {
                     inner.live.remove(&reader);
                     return Err(error);
                 }
@@ -613,6 +607,7 @@ impl Deliveries {
             through: catch_up.through,
             personal_before: catch_up.personal_before,
             limit,
+            reading: shared.reader.reading,
         };
         let page = shared
             .inner
@@ -653,6 +648,8 @@ pub(crate) struct Reach {
     /// Before this sequence only what is addressed to the agent itself.
     pub(crate) personal_before: Sequence,
     pub(crate) limit: usize,
+    /// What the rights of the reader let it read.
+    pub(crate) reading: Reading,
 }
 
 /// A part of such a stretch.
@@ -677,6 +674,7 @@ impl Inner {
             let header = commit.header();
             let in_reach = reach.personal_before <= commit.sequence() || is_personal(header, agent_id);
             in_reach
+                && reach.reading.includes(header)
                 && match kind {
                     SessionKind::Watching => watches(state, agent_id, commit),
                     SessionKind::Consuming => {

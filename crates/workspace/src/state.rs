@@ -41,8 +41,8 @@ pub(crate) struct State {
     pub(crate) online: usize,
     /// Bytes that all files have.
     pub(crate) file_bytes: u64,
-    /// Groups whose agents are in no channel, since they may not read there.
-    pub(crate) outside: Arc<HashSet<String>>,
+    /// Groups whose agents may not read channels.
+    pub(crate) blind_groups: Arc<HashSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl State {
     pub(crate) fn load(loaded: &Loaded, settings: &Settings) -> Self {
         let default_membership = settings.default_membership;
         let blind = |group: &&Group| group.permissions.is_some() && !group.names(READ_CHANNELS);
-        let outside = settings
+        let blind_groups = settings
             .groups
             .iter()
             .filter(blind)
@@ -108,7 +108,7 @@ impl State {
         let mut state = Self {
             default_membership,
             file_bytes: loaded.file_bytes,
-            outside: Arc::new(outside.collect()),
+            blind_groups: Arc::new(blind_groups.collect()),
             ..Self::default()
         };
         for row in &loaded.agents {
@@ -177,19 +177,16 @@ impl State {
 
     /// [`State::is_member`] with the channel at hand.
     pub(crate) fn in_channel(&self, agent_id: &AgentId, channel: &Channel) -> bool {
-        if self.is_outside(agent_id) {
-            return false;
-        }
         match channel.spans.get(agent_id) {
             Some(spans) => spans.last().is_some_and(|span| span.to.is_none()),
             None => self.default_membership == DefaultMembership::Everyone,
         }
     }
 
-    /// Whether the group of an agent keeps it out of all channels.
-    fn is_outside(&self, agent_id: &AgentId) -> bool {
+    /// Whether the group of an agent keeps it from reading channels.
+    pub(crate) fn is_blind(&self, agent_id: &AgentId) -> bool {
         let group = || self.agents.get(agent_id)?.group.as_ref();
-        !self.outside.is_empty() && group().is_some_and(|group| self.outside.contains(group))
+        !self.blind_groups.is_empty() && group().is_some_and(|group| self.blind_groups.contains(group))
     }
 
     /// Whether an agent was a member of a channel when this sequence was committed.
@@ -246,7 +243,7 @@ impl State {
                 | Act::Event {},
                 _,
             ) => Ok(Vec::new()),
-            (Act::FileShared(file), _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(file.size))),
+            (Act::FileShared { size }, _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(*size))),
             (Act::FileDeleted { size, .. }, _) => {
                 Ok(self.set_file_bytes(self.file_bytes.saturating_sub(*size)))
             }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::calls::{mods, seconds};
 use crate::commit::Commit;
+use crate::entitlement::is_visible;
 use crate::live::Waking;
 use crate::presence::notice;
 use crate::reader::Reader;
@@ -77,7 +78,8 @@ impl Inner {
         });
         let sent = Arc::new(self.own_event("direct.message.sent", payload.into()));
         for observer in &self.settings.observers {
-            if observer != addressee && header.source.agent() != Some(observer) {
+            let other = observer != addressee && header.source.agent() != Some(observer);
+            if other && is_visible(observer, header) {
                 self.live.tell(observer, &sent, waking);
             }
         }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use openagents_protocol::record::{Act, Record, Role};
 use openagents_protocol::{
-    Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
+    AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::archive::archive_idle;
 use crate::commit::{Commit, streams};
 use crate::decide::Wish;
+use crate::entitlement::Reading;
 use crate::files::{Blobs, collect};
 use crate::follower::{Cursors, follow, indexed};
 use crate::guard::Counters;
@@ -28,6 +29,7 @@ use crate::live::Live;
 use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
 use crate::recent::{Kept, Recent};
+use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::Settings;
 use crate::state::{Presence as PresenceState, State};
@@ -77,6 +79,14 @@ impl Caller {
         }
     }
 
+    /// What its rights let it read.
+    pub(crate) fn reading(&self) -> Reading {
+        match self.rights().require(READ_CHANNELS) {
+            Ok(()) => Reading::Everything,
+            Err(_) => Reading::NoChannels,
+        }
+    }
+
     pub(crate) fn rights(&self) -> Rights {
         Rights {
             role: self.role,
@@ -102,6 +112,8 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
+    /// There may be files that were shared in channels that are deleted.
+    pub(crate) unreachable_files: AtomicBool,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
     pub(crate) live: Live,
@@ -195,6 +207,7 @@ impl Workspace {
         let inner = Arc::new(Inner {
             presence: Presence::new(settings.presence_events_per_second),
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            unreachable_files: AtomicBool::new(true),
             settings,
             log,
             view,
@@ -407,6 +420,7 @@ impl Inner {
     /// A channel was deleted: one of the same name would begin anew.
     pub(crate) fn forget_channel_events(&self, channel: &ChannelName) {
         self.channel_events.lock().expect("poisoned").remove(channel);
+        self.unreachable_files.store(true, Ordering::Release);
     }
 
     pub(crate) fn channel_events(&self, channel: &ChannelName) -> u64 {
@@ -490,7 +504,7 @@ fn catch_up(
         };
         *watermark = (*watermark).max(made_at(&record.header.event_id).unwrap_or(0));
         let streams = streams(&record.header);
-        if let (Address::Channel(channel), false) = (&record.header.destination, streams.is_empty()) {
+        if let Some(Stream::Channel(channel)) = streams.first() {
             *channel_events.entry(channel.clone()).or_default() += 1;
         }
         if let Act::ChannelDeleted { channel } = &record.header.act {

@@ -11,12 +11,12 @@ use openagents_protocol::{
     Address, AgentId, Counts, ErrorBody, ErrorCode, EventId, Header, Receipt, Recipient, RecipientState,
     Sequence, Source, Visibility,
 };
-use openagents_store::view::ReactionKey;
+use openagents_store::view::Stream;
 use openagents_store::{Entry, Error as StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::commit::{Commit, streams};
-use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, reaction_of, referenced};
+use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, reacting, referenced};
 use crate::entitlement::{is_visible, may_read};
 use crate::guard::{Counters, LoopGuard, notices};
 use crate::known::{Known, KnownIds};
@@ -184,12 +184,15 @@ impl Writer {
                 .map(|found| (found.event_id.clone(), Known::from(found)))
                 .collect();
         }
-        let reactions: Vec<ReactionKey> = batch
+        let reacting: HashSet<(EventId, AgentId)> = batch
             .iter()
-            .filter_map(|command| reaction_of(&command.author, &command.wish))
+            .filter_map(|command| reacting(&command.author, &command.wish))
             .collect();
-        if !reactions.is_empty() {
-            looked_up.reactions = view.reactions(reactions).await?.into_iter().collect();
+        if !reacting.is_empty() {
+            for key in view.reactions(reacting.into_iter().collect()).await? {
+                let of = (key.message, key.agent);
+                looked_up.reactions.entry(of).or_default().insert(key.reaction);
+            }
         }
         Ok(looked_up)
     }
@@ -221,20 +224,17 @@ impl Writer {
                     .or_else(|| self.known.get(id).cloned())
                     .or_else(|| looked_up.known.get(id).cloned())?;
                 known.deleted |= notes.is_deleted(id);
+                known.threaded |= notes.is_threaded(id);
                 Some(known)
             };
-            let reacted = |key: &ReactionKey| {
-                notes
-                    .reacted(key)
-                    .unwrap_or_else(|| looked_up.reactions.contains(key))
-            };
+            let reactions = |of: &(EventId, AgentId)| notes.reactions(of, looked_up.reactions.get(of));
             let now_ms = settings.clock.now_ms();
             let context = Context {
                 state: &speculative,
                 settings,
                 rights: &rights,
                 known: &known,
-                reacted: &reacted,
+                reactions: &reactions,
                 now_ms,
             };
             let publishes = matches!(wish, Wish::Publish(_));
@@ -378,8 +378,11 @@ impl Writer {
             self.known.delete(deleted);
             self.inner.recent.erase(deleted);
         }
+        if let (Act::Message { .. }, Some(root)) = (&header.act, &header.thread) {
+            self.known.begin_thread(root);
+        }
         let streams = streams(&header);
-        if let (Address::Channel(channel), false) = (&header.destination, streams.is_empty()) {
+        if let Some(Stream::Channel(channel)) = streams.first() {
             self.inner.count_channel_event(channel);
         }
         if let Act::ChannelDeleted { channel } = &header.act {

@@ -226,8 +226,7 @@ async fn commits(directory: &Path) -> anyhow::Result<Vec<Duration>> {
 fn entry() -> anyhow::Result<Entry> {
     let body = Body {
         payload: json!({"content": {"text": "x".repeat(200)}}).into(),
-        metadata: None,
-        text_representation: None,
+        ..Body::empty()
     };
     let (name, destination) = ("direct.message.received".parse()?, "agent:receiver".parse()?);
     let source = Source::Agent("sender".parse()?);

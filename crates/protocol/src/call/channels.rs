@@ -29,10 +29,10 @@ pub struct ChannelPermissions {
     /// Who may post and react; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub post_messages: Option<Vec<Grantee>>,
-    /// Who may share files; default `all`.
+    /// Who, of those who may post, may share files; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_files: Option<Vec<Grantee>>,
-    /// Who may reply to a message that has no reply yet; default `all`.
+    /// Who may begin threads: give a message a title, or reply to one that has neither title nor reply; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_threads: Option<Vec<Grantee>>,
     /// Who may configure, archive and delete the channel, besides its maker; default `admin`.

@@ -19,7 +19,7 @@ const ALLOWED: [(HeaderName, &str); 3] = [
     ),
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "authorization, content-type, x-agent-id",
+        "authorization, content-type, x-agent-id, x-checksum-sha256",
     ),
     (header::ACCESS_CONTROL_MAX_AGE, "600"),
 ];

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use openagents_protocol::call::METHODS;
+use openagents_protocol::call::{Call, FollowSystem, METHODS};
 use serde_json::Value;
 
 use crate::harness::Running;
@@ -44,8 +44,8 @@ async fn every_call_of_the_protocol_has_a_route_and_every_route_is_served() {
     let operations = operations(&document);
     let ids: BTreeSet<&str> = operations.iter().map(|(id, ..)| id.as_str()).collect();
     assert_eq!(ids.len(), operations.len(), "ids are unique");
-    // Events are pushed to connections only, so what a connection is pushed is no matter of REST.
-    for method in METHODS.iter().filter(|method| **method != "follow_system") {
+    // A request has no session that could follow anything.
+    for method in METHODS.iter().filter(|method| **method != FollowSystem::METHOD) {
         assert!(ids.contains(method), "{method} has no route");
     }
     for (id, method, path) in &operations {

@@ -107,7 +107,7 @@ async fn a_browser_that_asks_first_is_told_what_it_may_send() {
     );
     assert_eq!(
         reply.header("access-control-allow-headers"),
-        Some("authorization, content-type, x-agent-id")
+        Some("authorization, content-type, x-agent-id, x-checksum-sha256")
     );
     assert_eq!(preflight("https://evil.example").await.status, 403);
 

@@ -17,18 +17,21 @@ use crate::database::{self, Kind, to_integer, to_sequence};
 const VIEW: Kind = Kind {
     name: "the view of a workspace",
     application_id: 0x4f41_5677,
-    format: 2,
+    format: 3,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
              CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
              CREATE TABLE events (event_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, source TEXT NOT NULL,
                                   digest BLOB NOT NULL, destination TEXT NOT NULL, thread TEXT,
-                                  kind INTEGER NOT NULL, root TEXT, hops INTEGER NOT NULL,
-                                  time_ms INTEGER NOT NULL) WITHOUT ROWID;
+                                  kind INTEGER NOT NULL, titled INTEGER NOT NULL, audience TEXT, root TEXT,
+                                  hops INTEGER NOT NULL, time_ms INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE superseded (event_id TEXT NOT NULL, sequence INTEGER NOT NULL,
+                                      PRIMARY KEY (event_id, sequence)) WITHOUT ROWID;
              CREATE TABLE edits (message TEXT NOT NULL, sequence INTEGER NOT NULL,
                                  PRIMARY KEY (message, sequence)) WITHOUT ROWID;
              CREATE TABLE deletions (event_id TEXT PRIMARY KEY, erased INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
              CREATE INDEX unerased ON deletions (event_id) WHERE erased = 0;
+             CREATE TABLE deleted_replies (root TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE reactions (message TEXT NOT NULL, reaction TEXT NOT NULL, agent TEXT NOT NULL,
                                      sequence INTEGER NOT NULL, PRIMARY KEY (message, reaction, agent)) WITHOUT ROWID;
              CREATE TABLE conversations (agent TEXT NOT NULL, other TEXT NOT NULL, sequence INTEGER NOT NULL,

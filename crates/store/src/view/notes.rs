@@ -3,7 +3,7 @@
 use openagents_protocol::{AgentId, EventId, Sequence};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::{Stream, index};
+use super::{EventKind, Stream, index};
 use crate::database::{self, to_integer, to_limit, to_sequence};
 
 /// Something that an event says of an earlier one.
@@ -46,20 +46,47 @@ pub struct Annotations {
     pub deleted: bool,
     /// The reactions, each with who reacted and when, in the order of the log.
     pub reactions: Vec<(Sequence, String, AgentId)>,
-    /// Number of replies in the thread that it begins.
+    /// Number of replies in the thread that it begins, without those that are deleted.
     pub replies: u64,
 }
 
-/// Notes down what an event says of an earlier one.
-pub(super) fn write(transaction: &Transaction<'_>, sequence: Sequence, note: &Note) -> rusqlite::Result<()> {
+/// A deleted event with all the places where the log has its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasable {
+    /// The event.
+    pub event_id: EventId,
+    /// What it was.
+    pub kind: EventKind,
+    /// Its own record, those of its edits, and the one it had while it was held.
+    pub sequences: Vec<Sequence>,
+}
+
+/// Notes down what an event says of an earlier one, which may belong to a thread.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    sequence: Sequence,
+    note: &Note,
+    thread: Option<&EventId>,
+) -> rusqlite::Result<()> {
     let sequence = to_integer(sequence);
     match note {
         Note::Edited(message) => transaction
             .prepare_cached("INSERT OR IGNORE INTO edits (message, sequence) VALUES (?1, ?2)")?
             .execute((message.as_str(), sequence))?,
-        Note::Deleted(event) => transaction
-            .prepare_cached("INSERT OR IGNORE INTO deletions (event_id) VALUES (?1)")?
-            .execute([event.as_str()])?,
+        Note::Deleted(event) => {
+            let deleted = transaction
+                .prepare_cached("INSERT OR IGNORE INTO deletions (event_id) VALUES (?1)")?
+                .execute([event.as_str()])?;
+            match thread.filter(|_| deleted != 0) {
+                Some(root) => transaction
+                    .prepare_cached(
+                        "INSERT INTO deleted_replies (root, count) VALUES (?1, 1)
+                         ON CONFLICT (root) DO UPDATE SET count = count + 1",
+                    )?
+                    .execute([root.as_str()])?,
+                None => deleted,
+            }
+        }
         Note::Reacted(key, Reacted::Added) => transaction
             .prepare_cached(
                 "INSERT OR IGNORE INTO reactions (message, reaction, agent, sequence) VALUES (?1, ?2, ?3, ?4)",
@@ -106,6 +133,11 @@ pub(super) fn of_message(connection: &Connection, message: &EventId) -> rusqlite
         Some(thread) => index::last_entry(connection, thread, i64::MAX)?.map_or(0, |(_, position)| position),
         None => 0,
     };
+    let deleted_replies: Option<i64> = connection
+        .prepare_cached("SELECT count FROM deleted_replies WHERE root = ?1")?
+        .query_one([message.as_str()], |row| row.get(0))
+        .optional()?;
+    let replies = replies.saturating_sub(deleted_replies.unwrap_or_default()).max(0);
     Ok(Annotations {
         edited: edited.map(to_sequence),
         deleted: is_deleted(connection, message)?,
@@ -120,39 +152,51 @@ pub(super) fn is_deleted(connection: &Connection, event: &EventId) -> rusqlite::
         .query_one([event.as_str()], |row| row.get(0))
 }
 
-pub(super) fn has_reaction(connection: &Connection, key: &ReactionKey) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM reactions WHERE message = ?1 AND reaction = ?2 AND agent = ?3)",
-        )?
-        .query_one(
-            (key.message.as_str(), key.reaction.as_str(), key.agent.as_str()),
-            |row| row.get(0),
-        )
+/// The reactions of one agent to one message.
+pub(super) fn reactions_of(
+    connection: &Connection,
+    message: &EventId,
+    agent: &AgentId,
+) -> rusqlite::Result<Vec<ReactionKey>> {
+    let mut statement =
+        connection.prepare_cached("SELECT reaction FROM reactions WHERE message = ?1 AND agent = ?2")?;
+    let rows = statement.query_map([message.as_str(), agent.as_str()], |row| {
+        Ok(ReactionKey {
+            message: message.clone(),
+            reaction: row.get(0)?,
+            agent: agent.clone(),
+        })
+    })?;
+    rows.collect()
 }
 
-/// Deleted events whose content was not erased yet, each with the sequences to erase.
-pub(super) fn unerased(
-    connection: &Connection,
-    limit: usize,
-) -> rusqlite::Result<Vec<(EventId, Vec<Sequence>)>> {
+/// Deleted events whose content was not erased yet.
+pub(super) fn unerased(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Erasable>> {
     let mut statement =
         connection.prepare_cached("SELECT event_id FROM deletions WHERE erased = 0 LIMIT ?1")?;
     let ids: Vec<EventId> = statement
         .query_map([to_limit(limit)], |row| database::name(row, 0))?
         .collect::<Result<_, _>>()?;
-    let mut own = connection.prepare_cached("SELECT sequence FROM events WHERE event_id = ?1")?;
-    let mut edits = connection.prepare_cached("SELECT sequence FROM edits WHERE message = ?1")?;
+    let mut own = connection.prepare_cached("SELECT sequence, kind FROM events WHERE event_id = ?1")?;
+    let mut others = connection.prepare_cached(
+        "SELECT sequence FROM edits WHERE message = ?1
+         UNION SELECT sequence FROM superseded WHERE event_id = ?1",
+    )?;
     let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        let mut sequences: Vec<Sequence> = edits
-            .query_map([id.as_str()], |row| row.get(0).map(to_sequence))?
+    for event_id in ids {
+        let mut sequences: Vec<Sequence> = others
+            .query_map([event_id.as_str()], |row| row.get(0).map(to_sequence))?
             .collect::<Result<_, _>>()?;
-        sequences.extend(
-            own.query_one([id.as_str()], |row| row.get(0).map(to_sequence))
-                .optional()?,
-        );
-        found.push((id, sequences));
+        let own = own.query_one([event_id.as_str()], |row| {
+            Ok((to_sequence(row.get(0)?), EventKind::from_stored(row.get(1)?)))
+        });
+        let own = own.optional()?;
+        sequences.extend(own.map(|(sequence, _)| sequence));
+        found.push(Erasable {
+            event_id,
+            kind: own.map_or(EventKind::Other, |(_, kind)| kind),
+            sequences,
+        });
     }
     Ok(found)
 }

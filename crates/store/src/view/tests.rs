@@ -32,6 +32,8 @@ fn event(sequence: u64, streams: Vec<Stream>) -> Indexed {
         destination: "channel:general".parse().unwrap(),
         thread: Some("root".parse().unwrap()),
         kind: EventKind::Message,
+        titled: false,
+        audience: None,
         chain: Chain {
             root: Some("first".parse().unwrap()),
             hops: 2,
@@ -496,17 +498,86 @@ async fn what_later_events_say_of_a_message_is_found_with_it() {
         replies: 2,
     };
     assert_eq!(annotations, [expected]);
-    let keys = vec![reaction("alice"), reaction("bob")];
-    assert_eq!(view.reactions(keys).await.unwrap(), [reaction("bob")]);
+    let by = ["alice", "bob"].map(|id| (message.clone(), agent(id)));
+    assert_eq!(view.reactions(by.to_vec()).await.unwrap(), [reaction("bob")]);
     assert!(view.unerased(10).await.unwrap().is_empty());
 
-    commit(&view, 9, vec![noting(9, Note::Deleted(message.clone()))]).await;
+    let delete = |sequence, event_id: &EventId, thread: Option<&EventId>| Indexed {
+        thread: thread.cloned(),
+        ..noting(sequence, Note::Deleted(event_id.clone()))
+    };
+    commit(&view, 9, vec![delete(9, &message, None)]).await;
     assert!(view.find(vec![message.clone()]).await.unwrap()[0].deleted);
-    let (id, mut erasable) = view.unerased(10).await.unwrap().remove(0);
-    erasable.sort_unstable();
-    assert_eq!((id, erasable), (message.clone(), sequences([1, 4, 7])));
-    view.mark_erased(vec![message]).await.unwrap();
+    let mut erasable = view.unerased(10).await.unwrap().remove(0);
+    erasable.sequences.sort_unstable();
+    let expected = Erasable {
+        event_id: message.clone(),
+        kind: EventKind::Message,
+        sequences: sequences([1, 4, 7]),
+    };
+    assert_eq!(erasable, expected);
+    view.mark_erased(vec![message.clone()]).await.unwrap();
     assert!(view.unerased(10).await.unwrap().is_empty());
+
+    let reply: EventId = "event-2".parse().unwrap();
+    let twice = vec![
+        delete(10, &reply, Some(&message)),
+        delete(11, &reply, Some(&message)),
+    ];
+    commit(&view, 11, twice).await;
+    let (_, annotations) = view.annotations(vec![message]).await.unwrap();
+    assert_eq!(annotations[0].replies, 1, "what is deleted does not count");
+}
+
+#[tokio::test]
+async fn a_message_that_has_a_title_or_a_reply_began_a_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 0);
+    let begin = |sequence, titled| Indexed {
+        thread: None,
+        titled,
+        audience: titled.then(|| vec![agent("bob")]),
+        ..event(sequence, vec![channel("general")])
+    };
+    let answered: EventId = "event-3".parse().unwrap();
+    let reply = event(4, vec![Stream::Thread(answered)]);
+    commit(
+        &view,
+        4,
+        vec![begin(1, false), begin(2, true), begin(3, false), reply],
+    )
+    .await;
+    let ids = ["event-1", "event-2", "event-3"].map(|id| id.parse().unwrap());
+    let found = view.find(ids.to_vec()).await.unwrap();
+    let threaded: Vec<bool> = found.iter().map(|found| found.threaded).collect();
+    assert_eq!(threaded, [false, true, true]);
+    assert_eq!(found[1].audience, Some(vec![agent("bob")]));
+    assert_eq!(found[0].audience, None);
+}
+
+#[tokio::test]
+async fn a_released_message_takes_the_place_of_the_held_one_and_is_erased_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 0);
+    let id: EventId = "event-1".parse().unwrap();
+    let held = Indexed {
+        kind: EventKind::Held,
+        ..event(1, vec![Stream::Held])
+    };
+    let again = |sequence| Indexed {
+        event_id: id.clone(),
+        ..event(sequence, vec![channel("general")])
+    };
+    commit(&view, 3, vec![held, again(2), again(3)]).await;
+    let found = view.find(vec![id.clone()]).await.unwrap().remove(0);
+    assert_eq!(
+        (found.sequence, found.kind),
+        (Sequence::new(2), EventKind::Message)
+    );
+    commit(&view, 4, vec![noting(4, Note::Deleted(id))]).await;
+    let mut erasable = view.unerased(10).await.unwrap().remove(0).sequences;
+    erasable.sort_unstable();
+    assert_eq!(erasable, sequences([1, 2]));
 }
 
 #[tokio::test]

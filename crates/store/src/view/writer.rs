@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{Indexed, StateChange, Stream, Update, index, notes};
+use super::{EventKind, Indexed, StateChange, Stream, Update, index, notes};
 use crate::database::to_integer;
 
 /// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
@@ -97,16 +97,17 @@ fn index_events(
 ) -> rusqlite::Result<()> {
     // The first one with an id keeps it, unless it is held: then the one that was released takes its place.
     let mut by_id = transaction.prepare_cached(
-        "INSERT INTO events (event_id, sequence, source, digest, destination, thread, kind, root, hops, time_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT (event_id) DO UPDATE SET sequence = excluded.sequence, kind = excluded.kind,
-             root = excluded.root, hops = excluded.hops, time_ms = excluded.time_ms WHERE kind = 3",
+        "INSERT OR IGNORE INTO events
+             (event_id, sequence, source, digest, destination, thread, kind, titled, audience, root, hops, time_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let mut in_stream =
         transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
     for event in events.iter().filter(|event| applied < event.sequence) {
         let sequence = to_integer(event.sequence);
-        by_id.execute((
+        let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
+        let audience = audience.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let is_new = by_id.execute((
             event.event_id.as_str(),
             sequence,
             event.source.as_str(),
@@ -114,12 +115,17 @@ fn index_events(
             event.destination.to_string(),
             event.thread.as_ref().map(AsRef::<str>::as_ref),
             event.kind.stored(),
+            event.titled,
+            audience,
             event.chain.root.as_ref().map(AsRef::<str>::as_ref),
             event.chain.hops,
             event.chain.time_ms.cast_signed(),
         ))?;
+        if is_new == 0 {
+            release(transaction, event)?;
+        }
         if let Some(note) = &event.note {
-            notes::write(transaction, event.sequence, note)?;
+            notes::write(transaction, event.sequence, note, event.thread.as_ref())?;
         }
         for stream in &event.streams {
             let end = end_of(transaction, ends, stream)?;
@@ -134,6 +140,33 @@ fn index_events(
             }
         }
     }
+    Ok(())
+}
+
+/// Lets a released event take the place of the held one of its id, whose content is remembered for the day it is to be
+/// erased.
+fn release(transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<()> {
+    let held = EventKind::Held.stored();
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO superseded (event_id, sequence)
+             SELECT event_id, sequence FROM events WHERE event_id = ?1 AND kind = ?2",
+        )?
+        .execute((event.event_id.as_str(), held))?;
+    transaction
+        .prepare_cached(
+            "UPDATE events SET sequence = ?3, kind = ?4, root = ?5, hops = ?6, time_ms = ?7
+             WHERE event_id = ?1 AND kind = ?2",
+        )?
+        .execute((
+            event.event_id.as_str(),
+            held,
+            to_integer(event.sequence),
+            event.kind.stored(),
+            event.chain.root.as_ref().map(AsRef::<str>::as_ref),
+            event.chain.hops,
+            event.chain.time_ms.cast_signed(),
+        ))?;
     Ok(())
 }
 

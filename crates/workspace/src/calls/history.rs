@@ -6,7 +6,7 @@ use openagents_protocol::call::{
     Conversation, Conversations, DEFAULT_MESSAGES, DeleteMessage, EditMessage, GetMessage, ListConversations,
     ListMessages, Message, Messages, React, Reaction,
 };
-use openagents_protocol::record::Record;
+use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{
     Address, AgentId, ErrorBody, ErrorCode, EventId, Receipt, Sequence, message_content,
 };
@@ -20,8 +20,9 @@ use crate::follower::note;
 use crate::rights::permission::READ_CHANNELS;
 use crate::workspace::{Caller, Inner, Workspace};
 
-/// Records read at once while looking for messages.
+/// Records read at once while looking for messages: about as many as are wanted, within these bounds.
 const HISTORY_CHUNK: usize = 256;
+const SMALLEST_CHUNK: usize = 16;
 
 /// Agents named with a reaction.
 const NAMED_REACTORS: usize = 100;
@@ -81,6 +82,9 @@ impl Workspace {
     /// `message_not_found`, `forbidden`.
     pub async fn get_message(&self, caller: &Caller, params: GetMessage) -> Result<Message, ErrorBody> {
         let record = self.readable_message(caller, &params.message_id).await?;
+        if !record.is_message() || record.body.is_none() {
+            return Err(no_message(&params.message_id));
+        }
         let told = self.tell_messages(vec![record]).await?.pop();
         told.ok_or_else(|| no_message(&params.message_id))
     }
@@ -173,6 +177,7 @@ impl Workspace {
         match (&params.channel, &params.agent_id, &params.thread_id) {
             (Some(channel), None, None) => {
                 let name = channel_name("channel", channel)?;
+                caller.rights().require(READ_CHANNELS)?;
                 let channel = snapshot
                     .state
                     .channels
@@ -182,7 +187,6 @@ impl Workspace {
                     let message = format!("join channel {name} first");
                     return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
                 }
-                caller.rights().require(READ_CHANNELS)?;
                 Ok(History {
                     stream: Stream::Channel(name),
                     since: channel.created_at,
@@ -214,8 +218,8 @@ impl Workspace {
         }
     }
 
-    /// The record of a message that the caller may read.
-    pub(crate) async fn readable_message(&self, caller: &Caller, id: &EventId) -> Result<Record, ErrorBody> {
+    /// The record of a message or shared file that the caller may read; a deleted one has no body.
+    async fn readable_message(&self, caller: &Caller, id: &EventId) -> Result<Record, ErrorBody> {
         let found = self
             .inner()
             .find_event(id)
@@ -225,7 +229,8 @@ impl Workspace {
         let readable = found.filter(|record| {
             let header = &record.header;
             let own = header.source.agent() == Some(&caller.agent_id);
-            record.is_message()
+            let replied_to = record.is_message() || matches!(header.act, Act::FileShared { .. });
+            replied_to
                 && is_visible(&caller.agent_id, header)
                 && match &header.destination {
                     Address::Channel(channel) => {
@@ -252,8 +257,14 @@ impl Workspace {
         limit: usize,
     ) -> Result<(Vec<Record>, bool), StoreError> {
         let mut found: Vec<Record> = Vec::new();
+        let wanted = usize::try_from(skip)
+            .unwrap_or(usize::MAX)
+            .saturating_add(limit + 1);
+        let chunk = wanted.clamp(SMALLEST_CHUNK, HISTORY_CHUNK);
         loop {
-            let (records, next) = self.history_chunk(&history.stream, from, direction).await?;
+            let (records, next) = self
+                .history_chunk(&history.stream, from, direction, chunk)
+                .await?;
             for record in records {
                 let readable = record.is_message()
                     && record.body.is_some()
@@ -283,6 +294,7 @@ impl Workspace {
         stream: &Stream,
         from: Sequence,
         direction: Direction,
+        chunk: usize,
     ) -> Result<(Vec<Record>, Option<Sequence>), StoreError> {
         let inner = self.inner();
         // What the index may lack is in memory: everything after the floor. One look gives both, so that what moves
@@ -313,9 +325,9 @@ impl Workspace {
         };
         let sequences = inner
             .view
-            .page(stream.clone(), bounds, direction, 0, HISTORY_CHUNK)
+            .page(stream.clone(), bounds, direction, 0, chunk)
             .await?;
-        let next = match (sequences.len() == HISTORY_CHUNK, direction) {
+        let next = match (sequences.len() == chunk, direction) {
             (true, _) => sequences.last().copied(),
             (false, Direction::Forward) => Some(floor),
             (false, Direction::Backward) => None,
@@ -415,15 +427,22 @@ impl Inner {
             let (through, mut annotations) = self.view.annotations(ids.clone()).await?;
             let newer = self.recent.select_after(through, |kept| {
                 let header = kept.commit.header();
-                let replies_to = header.thread.clone().filter(|_| kept.commit.record.is_message());
-                let news = (note(header), replies_to);
+                let replies = match &header.act {
+                    Act::Message { .. } => Some(1),
+                    Act::MessageDeleted { .. } => Some(-1),
+                    _ => None,
+                };
+                let news = (note(header), header.thread.clone().zip(replies));
                 (news != (None, None)).then(|| (kept.commit.sequence(), news))
             });
             // What memory let go of is in the view by now: look again.
             let Some(newer) = newer else { continue };
-            for (at, (note, replies_to)) in newer {
-                if let Some(index) = replies_to.and_then(|root| positions.get(&root)) {
-                    annotations[*index].replies += 1;
+            for (at, (note, replies)) in newer {
+                if let Some((root, more)) = replies
+                    && let Some(index) = positions.get(&root)
+                {
+                    let replies = &mut annotations[*index].replies;
+                    *replies = replies.saturating_add_signed(more);
                 }
                 if let Some(note) = note
                     && let Some(index) = positions.get(about(&note))
@@ -448,20 +467,32 @@ impl Inner {
         Ok(message)
     }
 
-    /// The record of an event, from memory or by the view.
+    /// The record of an event, from memory or by the view; one that was deleted has no body.
     pub(crate) async fn find_event(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
-        let here = self.recent.select(|kept| {
-            let matches = kept.commit.header().event_id == *id;
-            matches.then(|| kept.commit.record.clone())
+        // Memory first: what moves to the view meanwhile is in both.
+        let mut deleted = false;
+        let here = self.recent.select(|kept| match note(kept.commit.header()) {
+            Some(Note::Deleted(event)) if event == *id => Some(None),
+            _ if kept.commit.header().event_id == *id => Some(Some(kept.commit.record.clone())),
+            _ => None,
         });
-        if let Some(record) = here.into_iter().next_back() {
-            return Ok(Some(record));
+        let mut record = None;
+        for found in here {
+            match found {
+                Some(found) => record = Some(found),
+                None => deleted = true,
+            }
         }
-        let found = self.view.find(vec![id.clone()]).await?.pop();
-        match found.filter(|found| !found.deleted) {
-            Some(found) => self.find_record(found.sequence).await,
-            None => Ok(None),
+        if record.is_none()
+            && let Some(found) = self.view.find(vec![id.clone()]).await?.pop()
+        {
+            deleted |= found.deleted;
+            record = self.find_record(found.sequence).await?;
         }
+        if deleted && let Some(record) = &mut record {
+            record.body = None;
+        }
+        Ok(record)
     }
 }
 

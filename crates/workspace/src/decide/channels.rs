@@ -5,7 +5,7 @@ use openagents_protocol::record::Act;
 use openagents_protocol::{Address, ChannelName, ErrorBody, ErrorCode, Source};
 
 use super::{Context, Decision, change, check_channels, created, no_channel, registration};
-use crate::rights::permission::{MANAGE_CHANNELS, READ_CHANNELS};
+use crate::rights::permission::{MANAGE_CHANNELS, POST_MESSAGES, READ_CHANNELS};
 use crate::state::Channel;
 
 pub(super) fn create(
@@ -18,6 +18,7 @@ pub(super) fn create(
         let message = format!("there is a channel {channel} already");
         return Err(ErrorBody::field(ErrorCode::ChannelExists, "name", message));
     }
+    context.rights.require(POST_MESSAGES)?;
     check_channels(context)?;
     let mut entries = registration(context, author)?;
     entries.push(created(context, author, channel, description));
@@ -78,6 +79,7 @@ pub(super) fn set_topic(
         let message = format!("join channel {channel} first");
         return Err(ErrorBody::field(ErrorCode::NotAMember, "channel", message));
     }
+    context.rights.require(POST_MESSAGES)?;
     refuse_archived(&channel, there)?;
     if there.topic == topic {
         return Ok(Decision::Nothing);
@@ -181,6 +183,26 @@ pub(crate) fn writable(context: &Context<'_>, name: &ChannelName) -> Result<(), 
     refuse_archived(name, existing(context, name)?)
 }
 
+/// Makes sure that the author may begin a thread in a channel, if it exists.
+pub(super) fn check_beginner(
+    context: &Context<'_>,
+    author: &Source,
+    name: &ChannelName,
+) -> Result<(), ErrorBody> {
+    let Some(channel) = context.state.channels.get(name) else {
+        return Ok(());
+    };
+    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, "thread_name", message));
+    if channel.settings.enable_threading == Some(false) {
+        return refused(format!("channel {name} has no threads"));
+    }
+    let grantees = channel.permissions.create_threads.as_ref();
+    if !is_granted(context, author, grantees, Grantee::All) {
+        return refused(format!("channel {name} does not let this agent begin threads"));
+    }
+    Ok(())
+}
+
 /// Whether somebody is among those that a channel lets do something.
 pub(crate) fn is_granted(
     context: &Context<'_>,
@@ -212,7 +234,12 @@ fn managed<'a>(context: &Context<'a>, author: &Source, name: &ChannelName) -> Re
         let grantees = channel.permissions.manage_channel.as_ref();
         is_granted(context, author, grantees, Grantee::Admin)
     };
-    if channel.creator == *author || context.rights.has(MANAGE_CHANNELS) || granted() {
+    let inside = || {
+        author
+            .agent()
+            .is_none_or(|agent| context.state.in_channel(agent, channel))
+    };
+    if channel.creator == *author || context.rights.has(MANAGE_CHANNELS) || (inside() && granted()) {
         return Ok(channel);
     }
     let message = format!("only its maker and moderators manage channel {name}");

@@ -5,7 +5,7 @@ use openagents_protocol::record::{Act, SharedFile};
 use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Source};
 use openagents_store::view::EventKind;
 
-use super::{Context, Decision, admit_to, change, is_granted};
+use super::{Context, Decision, admit_to, change, is_granted, place_of};
 use crate::rights::permission::{DELETE_POSTS, UPLOAD_FILES};
 
 /// Shares a file whose content is stored. A rehearsal only asks whether it could be shared.
@@ -61,12 +61,13 @@ pub(super) fn share(
     if rehearsal {
         return Ok(Decision::Nothing);
     }
-    let act = Act::FileShared(file);
+    let act = Act::FileShared { size: file.size };
     let mut decision = change(context, author, "workspace.file.uploaded", destination, act)?;
     if let Decision::Append { entries, .. } = &mut decision
         && let Some(shared) = entries.last_mut()
     {
         shared.header.event_id = file_id;
+        shared.body = file.body();
     }
     Ok(decision)
 }
@@ -87,5 +88,11 @@ pub(super) fn delete(
         return Err(ErrorBody::field(ErrorCode::Forbidden, "file_id", message));
     }
     let act = Act::FileDeleted { file_id, size };
-    change(context, author, "workspace.file.deleted", known.destination, act)
+    change(
+        context,
+        author,
+        "workspace.file.deleted",
+        place_of(context, &known),
+        act,
+    )
 }

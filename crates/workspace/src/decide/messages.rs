@@ -1,17 +1,20 @@
 //! Decisions about messages that are there: editing, deleting, reacting.
 
-use openagents_protocol::call::ReactAction;
+use openagents_protocol::call::{Grantee, ReactAction};
 use openagents_protocol::record::{Act, Body};
-use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Header, Json, Source};
+use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Header, Json, Source, Visibility};
 use openagents_store::Entry;
-use openagents_store::view::{EventKind, ReactionKey};
+use openagents_store::view::EventKind;
 
-use super::{Context, Decision, change, writable_channel};
+use super::{Context, Decision, entry, is_granted, place_of, registration, writable_channel};
 use crate::known::Known;
-use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES};
+use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES, READ_CHANNELS};
 
 /// Longest reaction, in bytes.
 const MAX_REACTION: usize = 64;
+
+/// Most reactions of one agent to one message.
+const MAX_REACTIONS: usize = 20;
 
 pub(super) fn edit(
     context: &Context<'_>,
@@ -24,24 +27,24 @@ pub(super) fn edit(
         let message = "only its author edits a message";
         return Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message));
     }
-    context.rights.require(POST_MESSAGES)?;
-    if let Address::Channel(channel) = &known.destination {
-        writable_channel(context, channel)?;
-    }
+    check_writable(context, author, &known)?;
     let name = about(&known, "channel.message.edited", "direct.message.edited");
     let payload = format!("{{\"content\":{written}}}");
     let body = Body {
         payload: payload.parse().expect("an object around JSON is JSON"),
         ..Body::empty()
     };
-    let act = Act::MessageEdited { message_id };
-    let mut decision = change(context, author, name, known.destination, act)?;
-    if let Decision::Append { entries, .. } = &mut decision
-        && let Some(edit) = entries.last_mut()
-    {
-        edit.body = body;
-    }
-    Ok(decision)
+    let destination = known.destination.clone();
+    let mut edit = event_about(
+        context,
+        author,
+        &known,
+        name,
+        destination,
+        Act::MessageEdited { message_id },
+    );
+    edit.body = body;
+    append(context, author, edit)
 }
 
 pub(super) fn delete(
@@ -51,8 +54,8 @@ pub(super) fn delete(
 ) -> Result<Decision, ErrorBody> {
     let moderates = context.rights.has(DELETE_POSTS);
     let known = match (context.known)(&message_id) {
-        // Moderators delete what they cannot read, too.
-        Some(known) if moderates && known.kind == EventKind::Message && !known.deleted => known,
+        // Authors and moderators delete what they cannot read any more, too.
+        Some(known) if (moderates || known.source == *author) && is_standing(&known) => known,
         _ => message(context, author, &message_id)?,
     };
     if known.source != *author && !moderates {
@@ -60,13 +63,15 @@ pub(super) fn delete(
         return Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message));
     }
     let name = about(&known, "channel.message.deleted", "direct.message.deleted");
-    change(
-        context,
-        author,
-        name,
-        known.destination,
-        Act::MessageDeleted { message_id },
-    )
+    // Nobody knows of a message that is held.
+    let destination = match known.kind {
+        EventKind::Held => Address::System,
+        _ => place_of(context, &known),
+    };
+    let act = Act::MessageDeleted { message_id };
+    let mut deletion = event_about(context, author, &known, name, destination, act);
+    deletion.header.thread = known.thread.filter(|_| known.kind == EventKind::Message);
+    append(context, author, deletion)
 }
 
 pub(super) fn react(
@@ -78,21 +83,21 @@ pub(super) fn react(
 ) -> Result<Decision, ErrorBody> {
     let reaction = reaction(written)?;
     let known = message(context, author, &message_id)?;
-    context.rights.require(POST_MESSAGES)?;
-    if let Address::Channel(channel) = &known.destination {
-        writable_channel(context, channel)?;
+    if let Address::Channel(_) = &known.destination {
+        context.rights.require(READ_CHANNELS)?;
     }
+    check_writable(context, author, &known)?;
     let Some(agent) = author.agent().cloned() else {
         return Err(ErrorBody::new(ErrorCode::Forbidden, "only agents react"));
     };
-    let key = ReactionKey {
-        message: message_id.clone(),
-        reaction: reaction.clone(),
-        agent: agent.clone(),
-    };
+    let before = (context.reactions)(&(message_id.clone(), agent.clone()));
     let adds = action == ReactAction::Add;
-    if (context.reacted)(&key) == adds {
+    if before.contains(&reaction) == adds {
         return Ok(Decision::Nothing);
+    }
+    if adds && MAX_REACTIONS <= before.len() {
+        let message = format!("an agent has at most {MAX_REACTIONS} reactions to a message");
+        return Err(ErrorBody::field(ErrorCode::LimitReached, "reaction", message));
     }
     let (name, act) = if adds {
         (
@@ -110,20 +115,16 @@ pub(super) fn react(
         (Address::Agent(addressee), Some(sender)) if *addressee == agent => Address::Agent(sender.clone()),
         (destination, _) => destination.clone(),
     };
-    let mut decision = change(context, author, name, destination, act)?;
-    if let Decision::Append { entries, .. } = &mut decision
-        && let Some(reacted) = entries.last_mut()
-    {
-        reacted.header.answers.extend(known.source.agent().cloned());
-    }
-    Ok(decision)
+    let mut reacted = event_about(context, author, &known, name, destination, act);
+    reacted.header.answers.extend(known.source.agent().cloned());
+    append(context, author, reacted)
 }
 
 /// Delivers a message that is held, under the same id.
 pub(super) fn release(context: &Context<'_>, held: Entry) -> Decision {
     let known = (context.known)(&held.header.event_id);
     let (true, Act::Held { reply_to, .. }) = (
-        known.is_some_and(|known| known.kind == EventKind::Held),
+        known.is_some_and(|known| known.kind == EventKind::Held && !known.deleted),
         held.header.act.clone(),
     ) else {
         return Decision::Nothing;
@@ -141,11 +142,38 @@ pub(super) fn release(context: &Context<'_>, held: Entry) -> Decision {
     }
 }
 
+/// An event about a message, for nobody who may not see the message.
+fn event_about(
+    context: &Context<'_>,
+    author: &Source,
+    known: &Known,
+    name: &'static str,
+    destination: Address,
+    act: Act,
+) -> Entry {
+    let mut event = entry(context, author, name, destination, act);
+    if known.audience.is_some() {
+        event.header.visibility = Visibility::Restricted;
+        event.header.allowed_agents.clone_from(&known.audience);
+    }
+    event
+}
+
+fn append(context: &Context<'_>, author: &Source, event: Entry) -> Result<Decision, ErrorBody> {
+    let mut entries = registration(context, author)?;
+    entries.push(event);
+    Ok(Decision::Append {
+        entries,
+        unknown: Vec::new(),
+    })
+}
+
 /// The message of this id, if the asker may know of it: it stands in a channel of its, or between it and another.
 fn message(context: &Context<'_>, author: &Source, id: &EventId) -> Result<Known, ErrorBody> {
     let found = (context.known)(id).filter(|known| {
         known.kind == EventKind::Message
             && !known.deleted
+            && known.is_for(author)
             && match &known.destination {
                 Address::Channel(channel) => context.state.channels.get(channel).is_some_and(|there| {
                     let inside = author
@@ -163,6 +191,27 @@ fn message(context: &Context<'_>, author: &Source, id: &EventId) -> Result<Known
     })
 }
 
+/// Whether it is a message that is not deleted, delivered or not.
+fn is_standing(known: &Known) -> bool {
+    matches!(known.kind, EventKind::Message | EventKind::Held) && !known.deleted
+}
+
+/// Makes sure that the author may write where a message stands.
+fn check_writable(context: &Context<'_>, author: &Source, known: &Known) -> Result<(), ErrorBody> {
+    context.rights.require(POST_MESSAGES)?;
+    let Address::Channel(name) = &known.destination else {
+        return Ok(());
+    };
+    writable_channel(context, name)?;
+    let channel = context.state.channels.get(name);
+    let grantees = channel.and_then(|channel| channel.permissions.post_messages.as_ref());
+    if is_granted(context, author, grantees, Grantee::All) {
+        return Ok(());
+    }
+    let message = format!("channel {name} does not let this agent post");
+    Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message))
+}
+
 /// The name of an event about a message in a channel, or between two agents.
 fn about(known: &Known, in_channel: &'static str, direct: &'static str) -> &'static str {
     match known.destination {
@@ -172,7 +221,7 @@ fn about(known: &Known, in_channel: &'static str, direct: &'static str) -> &'sta
 }
 
 /// A reaction as it is stored.
-pub(crate) fn reaction(written: &str) -> Result<String, ErrorBody> {
+fn reaction(written: &str) -> Result<String, ErrorBody> {
     let named = written
         .strip_prefix(':')
         .and_then(|rest| rest.strip_suffix(':'))

@@ -1,5 +1,6 @@
 //! The content of files, in a store of objects named by file id.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,8 +33,10 @@ impl Blobs {
         std::fs::create_dir_all(&folder)?;
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
-            // The store keeps what is not complete under the key, `#` and a number.
-            if path.to_string_lossy().contains('#') {
+            // The store keeps what is not complete under the key, `#` and a number. No key has that sign; the path
+            // to the folder may.
+            let incomplete = |name: &OsStr| name.as_encoded_bytes().contains(&b'#');
+            if path.file_name().is_some_and(incomplete) {
                 std::fs::remove_file(path)?;
             }
         }

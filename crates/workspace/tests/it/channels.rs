@@ -163,6 +163,59 @@ async fn permissions_say_who_posts() {
 }
 
 #[tokio::test]
+async fn threads_begin_with_a_title_or_a_first_reply_by_whom_the_channel_lets() {
+    let room = Room::open().await;
+    room.make_dev().await;
+    let set = SetPermissions {
+        channel: dev(),
+        permissions: ChannelPermissions {
+            create_threads: Some(vec![Grantee::Admin]),
+            ..Default::default()
+        },
+    };
+    room.workspace
+        .set_permissions(&member("alice"), set)
+        .await
+        .unwrap();
+    let reply = |text: &str, to: &Receipt| {
+        let mut event = in_dev(text);
+        event.reply_to_id = Some(to.message_id.to_string());
+        event
+    };
+    let titled = || {
+        let mut event = in_dev("let us talk");
+        event.thread_name = Some("Plans".to_owned());
+        event
+    };
+    let plain = room.post_as(&member("bob"), in_dev("hello")).await.unwrap();
+    let refused = Err(ErrorCode::Forbidden);
+    assert_eq!(room.post_as(&member("bob"), titled()).await.map(drop), refused);
+    assert_eq!(
+        room.post_as(&member("bob"), reply("so", &plain)).await.map(drop),
+        refused
+    );
+    let thread = room.post_as(&caller("root"), titled()).await.unwrap();
+    assert!(room.post_as(&member("bob"), reply("yes", &thread)).await.is_ok());
+    assert!(
+        room.post_as(&caller("root"), reply("go on", &plain))
+            .await
+            .is_ok()
+    );
+    assert!(
+        room.post_as(&member("bob"), reply("thanks", &plain))
+            .await
+            .is_ok()
+    );
+    let room = room.reopen().await;
+    assert!(
+        room.post_as(&member("bob"), reply("still", &thread))
+            .await
+            .is_ok()
+    );
+    assert!(room.post_as(&member("bob"), reply("still", &plain)).await.is_ok());
+}
+
+#[tokio::test]
 async fn an_archived_channel_is_read_and_not_written() {
     let room = Room::open().await;
     room.make_dev().await;

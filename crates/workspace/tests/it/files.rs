@@ -5,13 +5,14 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use openagents_protocol::call::{
-    ChannelSettings, ConfigureChannel, CreateChannel, DeleteFile, FileInfo, GetFile, ListFiles,
+    ChannelSettings, ConfigureChannel, CreateChannel, DeleteChannel, DeleteFile, FileInfo, GetFile,
+    LeaveChannel, ListFiles,
 };
 use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorCode, EventId};
 use openagents_workspace::{Caller, Clock, NewFile};
 
-use crate::room::{Room, caller};
+use crate::room::{Room, assert_nowhere, caller, payload_keys};
 
 fn member(agent_id: &str) -> Caller {
     Caller::new(agent_id.parse().unwrap(), Role::Member)
@@ -126,7 +127,7 @@ async fn a_file_is_for_those_who_may_read_what_it_was_shared_with() {
         ..new_file("secret.txt")
     };
     let secret = room.upload("alice", direct, "psst").await.unwrap();
-    let leave = openagents_protocol::call::LeaveChannel {
+    let leave = LeaveChannel {
         channel: "general".to_owned(),
     };
     room.post("outsider", "bye").await;
@@ -182,8 +183,14 @@ async fn a_file_is_for_those_who_may_read_what_it_was_shared_with() {
 #[tokio::test]
 async fn a_deleted_file_is_gone_and_makes_room() {
     let room = Room::open_with(|settings| settings.max_stored_bytes = 10).await;
+    drop(room.attach("carol").await);
     let mut bob = room.attach("bob").await;
-    let file = room.upload("alice", in_general("one"), "12345678").await.unwrap();
+    let described = NewFile {
+        description: "a secret".to_owned(),
+        tags: vec!["secret".to_owned()],
+        ..in_general("secret.txt")
+    };
+    let file = room.upload("alice", described, "12345678").await.unwrap();
     assert_eq!(
         room.upload("alice", in_general("two"), "123").await.unwrap_err(),
         ErrorCode::LimitReached
@@ -208,9 +215,15 @@ async fn a_deleted_file_is_gone_and_makes_room() {
     );
     assert!(room.listed("bob").await.is_empty());
     let room = room
-        .reopen_after(async |directory, _| assert_eq!(blobs(directory), 0))
+        .reopen_after(async |directory, _| {
+            assert_eq!(blobs(directory), 0);
+            assert_nowhere(directory, b"secret");
+        })
         .await;
     assert!(room.listed("bob").await.is_empty());
+    let mut carol = room.attach("carol").await;
+    let keys = ["channel", "erased", "file_id", "size", "uploader"];
+    assert_eq!(payload_keys(&carol.read().await), keys, "a tombstone");
     let second = room
         .upload("alice", in_general("two"), "1234567890")
         .await
@@ -298,6 +311,108 @@ async fn what_breaks_a_rule_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn files_of_a_deleted_channel_give_their_room_back_and_nobody_is_told() {
+    let room = Room::open_with(|settings| {
+        settings.max_stored_bytes = 10;
+        settings.housekeeping = std::time::Duration::from_millis(5);
+    })
+    .await;
+    let in_dev = || NewFile {
+        channel: Some("dev".to_owned()),
+        ..new_file("plan")
+    };
+    let make = || CreateChannel {
+        name: "dev".to_owned(),
+        description: String::new(),
+    };
+    room.workspace
+        .create_channel(&member("alice"), make())
+        .await
+        .unwrap();
+    let file = room.upload("alice", in_dev(), "12345678").await.unwrap();
+    let channel = "dev".to_owned();
+    let delete = DeleteChannel { channel };
+    room.workspace
+        .delete_channel(&member("alice"), delete)
+        .await
+        .unwrap();
+    room.workspace
+        .create_channel(&member("alice"), make())
+        .await
+        .unwrap();
+    let mut bob = room.attach("bob").await;
+    assert_eq!(
+        room.content("alice", &file).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+    while blobs(room.directory.path()) != 0 {
+        tokio::task::yield_now().await;
+    }
+    let again = room.upload("alice", in_dev(), "1234567890").await.unwrap();
+    assert_eq!(bob.read().await.event_id, again.file_id, "the first thing told");
+}
+
+#[tokio::test]
+async fn owners_and_moderators_delete_files_that_they_cannot_read() {
+    let room = Room::open().await;
+    room.attach("bob").await;
+    let direct = || NewFile {
+        agent_id: Some("bob".to_owned()),
+        ..new_file("a")
+    };
+    let file = room.upload("alice", direct(), "a").await.unwrap();
+    let unknown = Err(ErrorCode::FileNotFound);
+    assert_eq!(room.remove(&member("mallory"), &file).await, unknown);
+    assert_eq!(
+        room.remove(&member("bob"), &file).await,
+        Err(ErrorCode::Forbidden)
+    );
+    assert_eq!(room.remove(&caller("moderator"), &file).await, Ok(()));
+    assert_eq!(room.remove(&caller("moderator"), &file).await, unknown);
+    let file = room.upload("alice", in_general("b"), "b").await.unwrap();
+    let leave = LeaveChannel {
+        channel: "general".to_owned(),
+    };
+    room.workspace
+        .leave_channel(&member("alice"), leave)
+        .await
+        .unwrap();
+    assert_eq!(room.remove(&member("alice"), &file).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_file_whose_content_is_lost_says_so() {
+    let room = Room::open().await;
+    let file = room.upload("alice", in_general("a"), "a").await.unwrap();
+    std::fs::remove_file(room.directory.path().join("files").join(&file.file_id)).unwrap();
+    assert_eq!(
+        room.content("bob", &file).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+}
+
+#[tokio::test]
+async fn files_stay_whatever_the_path_of_the_workspace_has_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("team #1");
+    let open = || openagents_workspace::Workspace::open(&path, openagents_workspace::Settings::default());
+    let workspace = open().await.unwrap();
+    let mut upload = workspace
+        .begin_upload(&member("alice"), in_general("a"))
+        .await
+        .unwrap();
+    upload.write(Bytes::from_static(b"kept")).await.unwrap();
+    let (file, _) = upload.finish(None).await.unwrap();
+    workspace.close().await;
+    let workspace = open().await.unwrap();
+    let id: EventId = file.file_id.parse().unwrap();
+    let (_, content) = workspace.read_file(&member("alice"), &id, None).await.unwrap();
+    let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), b"kept");
+    workspace.close().await;
+}
+
+#[tokio::test]
 async fn blobs_that_no_file_refers_to_are_collected_after_a_day() {
     let room = Room::open().await;
     let kept = room.upload("alice", in_general("kept"), "kept").await.unwrap();
@@ -316,7 +431,7 @@ async fn blobs_that_no_file_refers_to_are_collected_after_a_day() {
     });
     let room = room.reopen().await;
     while room.directory.path().join("files").join(&orphan).exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
     }
     assert_eq!(room.content("bob", &kept).await.unwrap(), b"kept");
 }

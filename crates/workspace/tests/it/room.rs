@@ -1,6 +1,7 @@
 //! A workspace in a directory of its own, and readers at it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 use openagents_protocol::call::{GetMessage, Message};
@@ -128,6 +129,24 @@ pub(crate) fn post(text: &str) -> Event {
     Event::new("channel.message.posted")
         .to("channel:general")
         .payload(json!({"content": text}))
+}
+
+/// Makes sure that no file of a workspace has these bytes.
+pub(crate) fn assert_nowhere(directory: &Path, bytes: &[u8]) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let content = std::fs::read(&path).unwrap();
+            let found = content.windows(bytes.len()).any(|window| window == bytes);
+            assert!(!found, "{} has it", path.display());
+        }
+    }
+}
+
+/// The keys of a payload, sorted.
+pub(crate) fn payload_keys(event: &Event) -> Vec<String> {
+    let payload = event.payload.value().as_object().unwrap();
+    payload.keys().cloned().collect()
 }
 
 /// One session with its deliveries, read one event at a time.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use openagents_protocol::call::{
     Call, ChannelSettings, ConfigureChannel, CreateChannel, DeleteMessage, FollowSystem, GetPermissions,
-    ListMessages, Subscribe,
+    ListMessages, React, ReactAction, ReadEvents, SetTopic, Subscribe,
 };
 use openagents_protocol::frame::{Backlog, SessionKind};
 use openagents_protocol::record::Role;
-use openagents_protocol::{ErrorCode, Json};
+use openagents_protocol::{Draft, ErrorCode, Event, Json, Visibility};
 use openagents_workspace::{Attach, Caller, Clock, Group, Principal};
 use serde_json::json;
 
@@ -162,10 +162,14 @@ fn group(name: &str, permissions: &[&str]) -> Group {
 
 impl Room {
     async fn attach_in(&self, agent_id: &str, group: Group) -> Reader {
+        self.attach_as(SessionKind::Consuming, agent_id, group).await
+    }
+
+    async fn attach_as(&self, kind: SessionKind, agent_id: &str, group: Group) -> Reader {
         let attach = Attach {
             principal: Principal::of_group(Arc::new(group)),
             agent_id: Some(agent_id.parse().unwrap()),
-            kind: SessionKind::Consuming,
+            kind,
             session_key: None,
             metadata: None,
             after: None,
@@ -205,9 +209,11 @@ async fn groups_say_what_their_agents_may_do() {
     };
     assert_eq!(
         history(bot.session.caller()).await.unwrap_err(),
-        ErrorCode::NotAMember
+        ErrorCode::Forbidden
     );
-    assert_eq!(history(user.session.caller()).await.unwrap().messages.len(), 1);
+    let draft = Draft::parse(post("from the bot")).unwrap();
+    room.workspace.publish(bot.session.caller(), draft).await.unwrap();
+    assert_eq!(history(user.session.caller()).await.unwrap().messages.len(), 2);
     let delete = DeleteMessage { message_id: id };
     let refused = room
         .workspace
@@ -228,4 +234,81 @@ async fn groups_say_what_their_agents_may_do() {
         .delete_message(promoted.session.caller(), delete)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_read_channels_reads_them_in_no_way() {
+    let bots = group("bots", &["post_messages"]);
+    let room = Room::open_with(|settings| settings.groups = vec![bots.clone()]).await;
+    let mut watching = room.attach_as(SessionKind::Watching, "bot", bots.clone()).await;
+    let bot = Principal::of_group(Arc::new(bots.clone())).caller("bot".parse().unwrap());
+    room.post("alice", "for readers").await;
+    let id = room.post("alice", "for readers").await.message_id;
+    let draft = Draft::parse(post("from the bot")).unwrap();
+    room.workspace.publish(&bot, draft).await.unwrap();
+    room.tell("alice", "bot", "for the bot").await;
+    assert_eq!(watching.text().await, "for the bot");
+    let params = ReadEvents {
+        after: Some(0),
+        ..Default::default()
+    };
+    let read = room.workspace.read_events(&bot, params).await.unwrap();
+    let texts: Vec<_> = read
+        .events
+        .iter()
+        .filter(|event| event["destination_id"] != "agent:broadcast")
+        .map(|event| event["payload"]["text"].clone())
+        .collect();
+    assert_eq!(texts, ["for the bot"]);
+    let react = React {
+        message_id: id,
+        reaction: "eyes".to_owned(),
+        action: ReactAction::Add,
+    };
+    let refused = room.workspace.react(&bot, react).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::Forbidden);
+    let backlog = room
+        .attach_as(SessionKind::Consuming, "bot", bots)
+        .await
+        .text()
+        .await;
+    assert_eq!(backlog, "for the bot");
+}
+
+#[tokio::test]
+async fn who_may_not_post_makes_no_channels_and_sets_no_topics() {
+    let guests = group("guests", &["read_channels"]);
+    let room = Room::open_with(|settings| settings.groups = vec![guests.clone()]).await;
+    let guest = Principal::of_group(Arc::new(guests)).caller("guest".parse().unwrap());
+    let create = CreateChannel {
+        name: "mine".to_owned(),
+        description: String::new(),
+    };
+    let topic = SetTopic {
+        channel: "general".to_owned(),
+        topic: "mine".to_owned(),
+    };
+    let refused = room.workspace.create_channel(&guest, create).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::Forbidden);
+    let refused = room.workspace.set_topic(&guest, topic).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::Forbidden);
+    let draft = Draft::parse(post("hello")).unwrap();
+    let refused = room.workspace.publish(&guest, draft).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::Forbidden);
+}
+
+#[tokio::test]
+async fn what_is_restricted_to_others_is_no_business_of_observers() {
+    let room = Room::open_with(|settings| settings.observers = vec!["auditor".parse().unwrap()]).await;
+    let mut auditor = room.attach("auditor").await;
+    room.attach("bob").await;
+    let mut restricted = Event::new("direct.message.received")
+        .to("agent:bob")
+        .payload(json!({"content": "for bob only"}));
+    restricted.visibility = Visibility::Restricted;
+    restricted.allowed_agents = Some(vec!["bob".to_owned()]);
+    room.publish("alice", restricted).await.unwrap();
+    room.tell("alice", "bob", "hello").await;
+    auditor.read().await;
+    assert_eq!(auditor.read().await.payload["content"]["text"], "hello");
 }
