@@ -82,22 +82,20 @@ impl Host {
     /// Who somebody is by what they show: the bearer of a token, an agent of a group, or anybody where the workspace is
     /// open.
     pub(crate) async fn authenticate(&self, credentials: &Credentials) -> Result<Principal, ErrorBody> {
-        let shown = match (&credentials.token, &credentials.password_hash) {
-            (Some(token), _) => Some(password_hash(token.expose())),
-            (None, Some(hash)) => Some(hash.expose().to_ascii_lowercase()),
-            (None, None) => None,
-        };
-        let refusal = match shown {
-            None => {
-                let message =
-                    "this workspace wants a token: ask its operator for one, and give it as `token`";
-                ErrorBody::field(ErrorCode::Unauthenticated, "token", message)
-            }
-            Some(shown) => match self.by_token(&shown) {
-                Err(error) if error.code == ErrorCode::Unauthenticated => error,
+        let token = credentials.token.as_ref();
+        let hash = credentials.password_hash.as_ref();
+        let shown = token.map(|token| password_hash(token.expose()));
+        let shown = shown
+            .into_iter()
+            .chain(hash.map(|hash| hash.expose().to_ascii_lowercase()));
+        let message = "this workspace wants a token: ask its operator for one, and give it as `token`";
+        let mut refusal = ErrorBody::field(ErrorCode::Unauthenticated, "token", message);
+        for shown in shown {
+            match self.by_token(&shown) {
+                Err(error) if error.code == ErrorCode::Unauthenticated => refusal = error,
                 outcome => return outcome,
-            },
-        };
+            }
+        }
         let Some(groups) = &self.groups else {
             let role = if self.exposed { Role::Member } else { Role::Admin };
             return if self.is_open() {

@@ -39,6 +39,13 @@ async fn a_guarded_workspace_wants_a_valid_token() {
     );
     let mut bob = running.hello(hello).await.unwrap();
     exchange(&mut alice, &mut bob).await;
+    // A client that was admitted by a hash sends its files over HTTP.
+    let listed = running.request("GET", "/rest/v1/files").acting_as("bob");
+    listed.token(hash).send().await.ok();
+    let wrong = running
+        .request("GET", "/rest/v1/files")
+        .token(&hash.replace('a', "b"));
+    assert_eq!(wrong.send().await.status, 401);
 }
 
 #[tokio::test]
