@@ -91,7 +91,7 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<EventId>,
     },
-    /// A message that the loop guard keeps from its readers.
+    /// A message, or another event of an agent, that the loop guard keeps from its readers.
     Held {
         /// The message it replies to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -450,6 +450,16 @@ impl Header {
         }
     }
 
+    /// Whether it has one of the names of messages, which no other event has.
+    pub fn is_named_as_message(&self) -> bool {
+        let names = [
+            "channel.message.posted",
+            "channel.message.replied",
+            "direct.message.received",
+        ];
+        names.contains(&self.name.as_str())
+    }
+
     /// The only agents that may see it and what is said of it later; none: whoever its destination reaches.
     pub fn audience(&self) -> Option<Vec<AgentId>> {
         match self.visibility {
@@ -486,11 +496,14 @@ impl Record {
     pub fn payload(&self) -> Json {
         let header = &self.header;
         match &header.act {
-            Act::Event {} => self
+            Act::Held { reply_to, .. } if header.is_named_as_message() => {
+                self.message_payload(reply_to.as_ref())
+            }
+            Act::Event {} | Act::Held { .. } => self
                 .body
                 .as_ref()
                 .map_or_else(erased, |body| body.payload.clone()),
-            Act::Message { reply_to } | Act::Held { reply_to, .. } => self.message_payload(reply_to.as_ref()),
+            Act::Message { reply_to } => self.message_payload(reply_to.as_ref()),
             Act::MessageEdited { message_id } => {
                 let content = self.content();
                 let mut fields = vec![

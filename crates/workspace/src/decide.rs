@@ -201,7 +201,7 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
             file,
             destination,
             rehearsal,
-        } => files::share(context, author, file_id, file, destination, rehearsal),
+        } => files::share(context, author, file_id, &file, destination, rehearsal),
         Wish::DeleteFile { file_id, size } => files::delete(context, author, file_id, size),
         Wish::Release(held) => Ok(messages::release(context, *held)),
         Wish::React {
@@ -413,11 +413,7 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         root: None,
         hops: 0,
     };
-    let cause = draft
-        .caused_by
-        .as_ref()
-        .or(header.response_to.as_ref())
-        .or(draft.intent.reply_to());
+    let cause = draft.caused_by.as_ref().or(header.response_to.as_ref());
     if let Some(cause) = cause.cloned() {
         continue_chain(context, &mut header, cause);
     }
@@ -467,8 +463,15 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
     Ok(Decision::Append { entries, unknown })
 }
 
-/// Makes an event the next one in the chain of its cause, unless that rested for long.
+/// Makes an event the next one in the chain of its cause, unless that rested for long or a human goes on.
 fn continue_chain(context: &Context<'_>, header: &mut Header, cause: EventId) {
+    let author = header
+        .source
+        .agent()
+        .and_then(|agent| context.state.agents.get(agent));
+    if author.is_some_and(|agent| agent.is_human()) {
+        return;
+    }
     let (Some(guard), Some(known)) = (&context.settings.loop_guard, (context.known)(&cause)) else {
         return;
     };

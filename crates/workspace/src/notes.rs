@@ -9,11 +9,14 @@ use openagents_store::view::{Note, Reacted};
 
 use crate::follower::note;
 
+/// The newest word on each of a few reactions.
+type News = Vec<(String, Sequence, Reacted)>;
+
 /// Reactions, deletions and replies that the view may lack. Cloning shares everything, for the writer to decide against.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
-    /// By message and agent; few of each.
-    reactions: HashMap<(EventId, AgentId), Vec<(String, Sequence, Reacted)>>,
+    /// By message and agent.
+    reactions: HashMap<(EventId, AgentId), News>,
     deleted: HashMap<EventId, Sequence>,
     /// Messages that somebody replied to.
     threads: HashMap<EventId, Sequence>,

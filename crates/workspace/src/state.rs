@@ -60,6 +60,13 @@ pub(crate) struct Agent {
     pub(crate) subscriptions: Vec<Subscription>,
 }
 
+impl Agent {
+    /// Whether it says of itself that it is a human.
+    pub(crate) fn is_human(&self) -> bool {
+        self.metadata.get("type").and_then(|kind| kind.as_str()) == Some("human")
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Online,

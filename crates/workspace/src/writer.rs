@@ -266,7 +266,7 @@ impl Writer {
                     unknown,
                 }) => {
                     if let Some(guard) = settings.loop_guard.as_ref().filter(|_| publishes) {
-                        hold(guard, &mut self.counters, &mut decided);
+                        hold(guard, &mut self.counters, &speculative, &mut decided);
                     }
                     for entry in decided {
                         provisional = provisional.next();
@@ -524,25 +524,27 @@ impl Writer {
     }
 }
 
-/// Holds the message that was decided, if it runs into a limit, and tells those concerned the first time.
-fn hold(guard: &LoopGuard, counters: &mut Counters, decided: &mut Vec<Entry>) {
+/// Holds the event that was decided, if it runs into a limit, and tells those concerned the first time.
+fn hold(guard: &LoopGuard, counters: &mut Counters, state: &State, decided: &mut Vec<Entry>) {
     let Some(Entry { header, .. }) = decided.last_mut() else {
         return;
     };
-    let Act::Message { reply_to } = &header.act else {
-        return;
+    let reply_to = match &header.act {
+        Act::Message { reply_to } => reply_to.clone(),
+        Act::Event {} => None,
+        _ => return,
     };
     let Some(limit) = counters.check(guard, header) else {
         return;
     };
     header.act = Act::Held {
-        reply_to: reply_to.clone(),
+        reply_to,
         limit: limit.as_str().to_owned(),
     };
     if counters.is_news(header, limit) {
         tracing::warn!(sender = %header.source, destination = %header.destination, limit = limit.as_str(),
             "messages are held: this looks like a loop");
-        let told = notices(header, limit);
+        let told = notices(state, header, limit);
         let main = decided.len() - 1;
         decided.splice(main..main, told);
     }

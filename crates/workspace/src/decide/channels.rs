@@ -215,7 +215,7 @@ pub(crate) fn is_granted(
     }
     let is_human = || {
         let agent = author.agent().and_then(|agent| context.state.agents.get(agent));
-        agent.is_some_and(|agent| agent.metadata.get("type").and_then(|kind| kind.as_str()) == Some("human"))
+        agent.is_some_and(|agent| agent.is_human())
     };
     let default = [default];
     let mut grantees = grantees.map_or(default.as_slice(), Vec::as_slice).iter();

@@ -13,7 +13,7 @@ pub(super) fn share(
     context: &Context<'_>,
     author: &Source,
     file_id: EventId,
-    file: SharedFile,
+    file: &SharedFile,
     destination: Address,
     rehearsal: bool,
 ) -> Result<Decision, ErrorBody> {

@@ -129,8 +129,14 @@ pub(super) fn release(context: &Context<'_>, held: Entry) -> Decision {
     ) else {
         return Decision::Nothing;
     };
+    // Events of the sender's own have other names than messages.
+    let act = if held.header.is_named_as_message() {
+        Act::Message { reply_to }
+    } else {
+        Act::Event {}
+    };
     let header = Header {
-        act: Act::Message { reply_to },
+        act,
         time_ms: context.now_ms,
         root: None,
         hops: 0,
