@@ -162,23 +162,14 @@ impl Workspace {
             path: path.to_owned(),
             source,
         };
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".{}.part", crate::send::new_event_id()));
-        let partial = PathBuf::from(partial);
-        let mut file = File::create_new(&partial).await.map_err(local)?;
-        let fetched = async {
-            let mut content = self.content(&info).await?;
-            while let Some(piece) = content.next().await? {
-                file.write_all(&piece).await.map_err(local)?;
-            }
-            file.sync_all().await.map_err(local)?;
-            tokio::fs::rename(&partial, path).await.map_err(local)
-        };
-        if let Err(error) = fetched.await {
-            // What came is of no use; that it stays where it cannot be removed is no further harm.
-            tokio::fs::remove_file(&partial).await.ok();
-            return Err(error);
+        let partial = Partial::beside(path);
+        let mut file = File::create_new(&partial.0).await.map_err(local)?;
+        let mut content = self.content(&info).await?;
+        while let Some(piece) = content.next().await? {
+            file.write_all(&piece).await.map_err(local)?;
         }
+        file.sync_all().await.map_err(local)?;
+        tokio::fs::rename(&partial.0, path).await.map_err(local)?;
         Ok(path.to_owned())
     }
 
@@ -238,6 +229,24 @@ impl AgentConnection {
     /// Sends a file to the agent.
     pub fn send_file(&self, path: impl AsRef<Path>) -> UploadFile {
         UploadFile::new(self.client(), path.as_ref()).with("agent_id", self.id())
+    }
+}
+
+/// Where a file grows. What of it is there when this is dropped is of no use and goes.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn beside(path: &Path) -> Self {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".{}.part", crate::send::new_event_id()));
+        Self(partial.into())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // A complete one has its own name by now; that one stays which cannot be removed is no further harm.
+        std::fs::remove_file(&self.0).ok();
     }
 }
 
