@@ -1,17 +1,24 @@
 //! The harness of the end-to-end suites: real servers, real sockets, real processes.
 //!
-//! [`Workspace`] serves in this process on a port of its own; [`Peer`] is a process that can be killed. Suites
+//! [`Workspace`] serves in this process on a port of its own; [`Stage`] has agents in it and writes down what each of
+//! them hears; [`Request`] and [`Wire`] say what no client of ours would; [`Peer`] is a process that can be killed. Suites
 //! wait for the thing itself inside [`within`], never for time to pass.
 
 mod disk;
 pub mod ledger;
 mod peer;
+mod rest;
+mod stage;
+mod wire;
 mod workspace;
 
 use std::time::Duration;
 
 pub use disk::Disk;
 pub use peer::{Ended, Peer};
+pub use rest::{Reply, Request};
+pub use stage::{Heard, Stage, check_event, keys, payload_keys};
+pub use wire::Wire;
 pub use workspace::Workspace;
 
 /// Waits for a future, and fails the test when it takes longer than it ever should.

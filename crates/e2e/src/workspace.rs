@@ -65,6 +65,13 @@ impl Workspace {
 
     /// Stops the server.
     pub async fn stop(self) {
-        self.server.shutdown().await;
+        drop(self.keep().await);
+    }
+
+    /// Stops the server, and keeps the directory until what is returned is dropped.
+    pub async fn keep(self) -> TempDir {
+        let Self { server, directory } = self;
+        server.shutdown().await;
+        directory
     }
 }

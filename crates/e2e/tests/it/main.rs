@@ -1,8 +1,10 @@
 //! End-to-end suites.
 
-mod agents;
 mod kill;
+mod meeting;
+mod messages;
 mod secure;
 mod small_client;
 mod stopped;
+mod tokens;
 mod unix;
