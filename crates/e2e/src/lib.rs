@@ -3,13 +3,16 @@
 //! [`Workspace`] serves in this process on a port of its own; [`Peer`] is a process that can be killed. Suites
 //! wait for the thing itself inside [`within`], never for time to pass.
 
+mod dice;
 mod disk;
 pub mod ledger;
 mod peer;
+pub mod preload;
 mod workspace;
 
 use std::time::Duration;
 
+pub use dice::Dice;
 pub use disk::Disk;
 pub use peer::{Ended, Peer};
 pub use workspace::Workspace;
