@@ -28,21 +28,20 @@ impl Left {
     /// Looks at the files at the moment of the crash.
     pub(crate) fn by(ending: Ending, data: &Path) -> anyhow::Result<Self> {
         let kept = tempfile::tempdir()?;
-        let (now, synced) = (kept.path().join("data"), kept.path().join("synced"));
-        let shadow = synced_beside(data);
-        copy(if ending == Ending::Kill { data } else { &shadow }, &now)?;
-        copy(&shadow, &synced)?;
+        match ending {
+            Ending::Kill => copy(data, kept.path())?,
+            Ending::PowerCut => copy(&synced_beside(data), kept.path())?,
+        }
         Ok(Self {
             data: data.to_owned(),
             kept,
         })
     }
 
-    /// Puts the files back, once nobody uses them any more.
+    /// Puts the files back, once nobody uses them any more. From here on the disk has them.
     pub(crate) fn put_back(self) -> anyhow::Result<()> {
-        let shadow = synced_beside(&self.data);
-        copy(&self.kept.path().join("data"), &self.data)?;
-        copy(&self.kept.path().join("synced"), &shadow)
+        copy(self.kept.path(), &self.data)?;
+        copy(self.kept.path(), &synced_beside(&self.data))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happened in a round, in order, as those concerned saw it.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
@@ -65,6 +66,18 @@ pub(crate) struct Entry {
     pub(crate) who: String,
     pub(crate) life: u32,
     pub(crate) fact: Fact,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at_ms,
+            who,
+            life,
+            fact,
+        } = self;
+        write!(formatter, "{at_ms:>8} {who}/{life} {fact:?}")
+    }
 }
 
 /// The facts of a round.

@@ -18,8 +18,10 @@ mod round;
 mod scene;
 mod server;
 
+use futures_util::{StreamExt, TryStreamExt};
 use plan::Plan;
 use player::Player;
+use round::Verdict;
 
 /// Plays one round in this process; the one it was started for, if it was.
 #[test]
@@ -38,5 +40,23 @@ async fn a_seed_plays_the_same_round_every_time() -> anyhow::Result<()> {
     let player = Player::new().await?;
     let (first, second) = tokio::try_join!(player.play(1, None), player.play(1, None))?;
     assert_eq!(first.trace, second.trace);
+    Ok(())
+}
+
+/// `SIMULATION_SEED` is the first seed, `SIMULATION_ROUNDS` how many there are from there on.
+#[tokio::test]
+async fn rounds_of_many_seeds_hold() -> anyhow::Result<()> {
+    let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
+    let (first, rounds) = (number("SIMULATION_SEED", 1)?, number("SIMULATION_ROUNDS", 4)?);
+    let player = Player::new().await?;
+    let seeds = futures_util::stream::iter(first..first + rounds);
+    let verdicts = seeds.map(|seed| player.play(seed, None)).buffered(2);
+    let verdicts: Vec<Verdict> = verdicts
+        .inspect_ok(|verdict| println!("{}", verdict.row()))
+        .try_collect()
+        .await?;
+    let broken = verdicts.iter().filter(|verdict| !verdict.broken.is_empty());
+    let broken: Vec<u64> = broken.map(|verdict| verdict.seed).collect();
+    assert!(broken.is_empty(), "broken promises in the rounds of {broken:?}");
     Ok(())
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use turmoil::{Builder, Sim};
 
 use crate::disk::{Ending, Left, synced_beside};
-use crate::journal::{Fact, trace};
+use crate::journal::{Entry, Fact, trace};
 use crate::plan::{Flaw, Plan};
 use crate::scene::Scene;
 use crate::{agent, answers, checker, server};
@@ -47,6 +47,34 @@ pub(crate) struct Verdict {
     pub(crate) broken: Vec<String>,
 }
 
+impl Verdict {
+    /// The line of a table, with what was broken below it.
+    pub(crate) fn row(&self) -> String {
+        let faults: Vec<String> = self
+            .faults
+            .iter()
+            .map(|(fault, times)| format!("{fault} {times}"))
+            .collect();
+        let mut row = format!(
+            "seed {:>6}  {:>4} s  {:>6} records  {:>6} acknowledged  {:>6} handled  {:>4} answered  {:>4} held  {}  {}",
+            self.seed,
+            self.seconds,
+            self.records,
+            self.acknowledged,
+            self.handled,
+            self.answered,
+            self.held,
+            if self.broken.is_empty() { "holds" } else { "BROKEN" },
+            faults.join(", "),
+        );
+        for broken in self.broken.iter().take(20) {
+            row.push_str("\n    ");
+            row.push_str(broken);
+        }
+        row
+    }
+}
+
 /// Panics since the process began; a task that panics ends quietly otherwise.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
@@ -59,8 +87,12 @@ pub(crate) fn play(plan: Plan, data: &Path) -> anyhow::Result<Verdict> {
         told(panic);
     }));
     let scene = Scene::new(plan, data);
-    let elapsed = Stage::new(&scene).play()?;
-    conclude(&scene, elapsed)
+    let elapsed = Stage::new(&scene).play();
+    if let Some(path) = std::env::var_os("SIMULATION_JOURNAL") {
+        let lines: Vec<String> = scene.journal.entries().iter().map(Entry::to_string).collect();
+        std::fs::write(path, lines.join("\n"))?;
+    }
+    conclude(&scene, elapsed?)
 }
 
 /// What can go wrong. Everything but the clock and the orderly restart ends by itself after a while.
