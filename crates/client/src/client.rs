@@ -20,8 +20,10 @@ use crate::connector::Connector;
 use crate::error::{CallError, ConnectError, PublishError, not_connected};
 use crate::handler::{Handler, HandlerHandle, HandlerOutcome, IntoPatterns};
 use crate::hub::{Hub, Wait};
+use crate::lanes::Lanes;
 use crate::link::Link;
 use crate::outbox::Repeat;
+use crate::seen::Seen;
 use crate::send::{DEFAULT_TIMEOUT, PendingPublish, SendEvent, deadline, publish};
 use crate::stream::EventStream;
 use crate::workspace::Workspace;
@@ -77,8 +79,11 @@ pub(crate) struct Core {
     link: Mutex<Option<Arc<Link>>>,
     /// Held while a session is made or ended, so that these happen one after the other.
     changing: tokio::sync::Mutex<()>,
-    tasks: TaskTracker,
-    cancel: CancellationToken,
+    /// What was handled, in whichever session.
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
 }
 
 impl AgentClient {
@@ -93,14 +98,7 @@ impl AgentClient {
     }
 
     fn with_id(written_id: Option<String>) -> Self {
-        let core = Arc::new(Core {
-            written_id,
-            hub: Arc::new(Hub::default()),
-            link: Mutex::new(None),
-            changing: tokio::sync::Mutex::new(()),
-            tasks: TaskTracker::new(),
-            cancel: CancellationToken::new(),
-        });
+        let core = Arc::new(Core::new(written_id));
         Self {
             handle: Arc::new(Handle { core }),
         }
@@ -130,7 +128,8 @@ impl AgentClient {
     /// The host may be a name, an address or a URL. From then on the connection is kept: when it breaks the
     /// client reconnects and goes on where it stopped, until [`AgentClient::disconnect`] or until the
     /// workspace ends the session for good. Connecting again leaves the first session before the second is
-    /// tried; handlers, streams and waits go over to it.
+    /// tried; handlers, streams and waits go over to it. What this client handled before is not handled again,
+    /// unless [`Connect::after`] says where to begin.
     ///
     /// # Errors
     ///
@@ -414,6 +413,21 @@ impl fmt::Debug for WeakAgentClient {
 }
 
 impl Core {
+    pub(crate) fn new(written_id: Option<String>) -> Self {
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let seen = Arc::new(Seen::default());
+        Self {
+            written_id,
+            hub: Arc::new(Hub::default()),
+            link: Mutex::new(None),
+            changing: tokio::sync::Mutex::new(()),
+            lanes: Arc::new(Lanes::new(&seen, &tasks, &cancel)),
+            seen,
+            tasks,
+            cancel,
+        }
+    }
+
     pub(crate) fn written_id(&self) -> Option<&str> {
         self.written_id.as_deref()
     }
@@ -443,13 +457,16 @@ impl Core {
             before.make_way().await;
             self.set_link(None);
         }
+        if hello.after.is_some() {
+            self.seen.forget();
+        }
         let opened = connector.open(hello.clone()).await.inspect_err(|_| {
             if before.is_some() {
                 self.hub.close();
             }
         })?;
         self.hub.begin_session();
-        let link = Link::start(connector, hello, opened, &self.hub, &self.tasks, &self.cancel);
+        let link = Link::start(connector, hello, opened, self);
         self.set_link(Some(Arc::clone(&link)));
         if self.hub.is_open() {
             // Somebody may have come while there was no session to release anything.

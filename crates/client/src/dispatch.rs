@@ -4,17 +4,23 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::Event;
+use tokio::runtime;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
 use crate::lanes::{Job, Lanes};
 use crate::progress::{Arrival, Progress, Ticket};
+use crate::seen::Seen;
 
 /// Hands the events of one session to whoever wants them.
 pub(crate) struct Dispatch {
     hub: Arc<Hub>,
     progress: Arc<Progress>,
+    seen: Arc<Seen>,
     lanes: Arc<Lanes>,
+    /// The number of the session for the lanes.
+    session: u64,
+    runtime: runtime::Handle,
     /// What arrived before the first handler, stream or wait. The lock also keeps deliveries in order.
     held: Mutex<VecDeque<Held>>,
 }
@@ -30,11 +36,20 @@ struct Held {
 pub(crate) struct Overrun;
 
 impl Dispatch {
-    pub(crate) fn new(hub: &Arc<Hub>, progress: &Arc<Progress>, lanes: Lanes) -> Self {
+    /// Dispatches on the current runtime.
+    pub(crate) fn new(
+        hub: &Arc<Hub>,
+        progress: &Arc<Progress>,
+        seen: &Arc<Seen>,
+        lanes: &Arc<Lanes>,
+    ) -> Self {
         Self {
             hub: Arc::clone(hub),
             progress: Arc::clone(progress),
-            lanes: Arc::new(lanes),
+            seen: Arc::clone(seen),
+            session: lanes.begin(),
+            lanes: Arc::clone(lanes),
+            runtime: runtime::Handle::current(),
             held: Mutex::default(),
         }
     }
@@ -57,7 +72,13 @@ impl Dispatch {
             }
             Arrival::Overrun => return Err(Overrun),
         }
-        let ticket = self.progress.ticket(event.sequence);
+        let key = event.sequence.map(|_| self.seen.key(&event.event_id));
+        let ticket = self.progress.ticket(event.sequence, key);
+        if key.is_some_and(|key| self.seen.is_complete(key)) {
+            tracing::trace!(event_id = event.event_id, "event handled in an earlier session");
+            ticket.finish();
+            return Ok(());
+        }
         let mut held = self.held();
         held.push_back(Held {
             arrived,
@@ -77,14 +98,14 @@ impl Dispatch {
 
     /// Hands nothing more to handlers, and waits until those that run have returned.
     pub(crate) async fn drain(&self) {
-        self.lanes.drain().await;
+        self.lanes.drain(self.session).await;
     }
 
     /// Forgets what was not handled.
     pub(crate) fn stop(&self) {
         let held = std::mem::take(&mut *self.held());
         drop(held);
-        self.lanes.stop();
+        self.lanes.stop(self.session);
     }
 
     fn deliver(&self, held: &mut VecDeque<Held>) {
@@ -99,14 +120,16 @@ impl Dispatch {
                 self.hub.serve(condition, &event);
             }
             for stream in audience.streams.iter() {
-                stream.push(Arc::clone(&event), self.progress.another(event.sequence));
+                stream.push(Arc::clone(&event), ticket.another());
             }
             if audience.handlers.iter().any(|handler| handler.wants(&event)) {
-                self.lanes.push(Job {
+                let job = Job {
                     event,
                     handlers: audience.handlers,
                     ticket,
-                });
+                    session: self.session,
+                };
+                self.lanes.push(job, &self.runtime);
             } else {
                 ticket.finish();
             }

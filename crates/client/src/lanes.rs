@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::handler::Handler;
-use crate::progress::{Progress, Ticket};
+use crate::progress::Ticket;
+use crate::seen::{Mark, Seen};
 
 tokio::task_local! {
     /// The event whose handler runs.
@@ -34,16 +35,19 @@ pub(crate) fn current_event() -> Option<Arc<Event>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// One queue per source that has something to do, each with one task that ends when the queue is empty.
+/// One queue per source that has something to do, each with one task that ends when the queue is empty. Sessions of one
+/// client share them, so that a source keeps its order from one session to the next.
 pub(crate) struct Lanes {
     /// Guards the queues; held for a few lines only. Bounded by what may be in flight.
     queues: Mutex<HashMap<String, VecDeque<Job>>>,
-    stopped: AtomicBool,
     /// The queues that are worked on.
     working: TaskTracker,
-    progress: Arc<Progress>,
+    /// Sessions that began.
+    sessions: AtomicU64,
+    /// What sessions up to here queued and what has not begun is forgotten.
+    stopped: AtomicU64,
+    seen: Arc<Seen>,
     tasks: TaskTracker,
-    runtime: runtime::Handle,
     cancel: CancellationToken,
 }
 
@@ -52,30 +56,38 @@ pub(crate) struct Job {
     pub(crate) event: Arc<Event>,
     pub(crate) handlers: Arc<Vec<Arc<Handler>>>,
     pub(crate) ticket: Ticket,
+    /// The session that brought it.
+    pub(crate) session: u64,
 }
 
 impl Lanes {
-    /// Lanes whose tasks run on the current runtime, until `cancel` fires.
-    pub(crate) fn new(progress: &Arc<Progress>, tasks: &TaskTracker, cancel: &CancellationToken) -> Self {
+    /// Lanes whose tasks run until `cancel` fires.
+    pub(crate) fn new(seen: &Arc<Seen>, tasks: &TaskTracker, cancel: &CancellationToken) -> Self {
         Self {
             queues: Mutex::default(),
-            stopped: AtomicBool::new(false),
             working: TaskTracker::new(),
-            progress: Arc::clone(progress),
+            sessions: AtomicU64::new(0),
+            stopped: AtomicU64::new(0),
+            seen: Arc::clone(seen),
             tasks: tasks.clone(),
-            runtime: runtime::Handle::current(),
             cancel: cancel.clone(),
         }
+    }
+
+    /// Another session begins, under this number.
+    pub(crate) fn begin(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Job>>> {
         self.queues.lock().expect("poisoned")
     }
 
-    /// Queues an event behind the earlier ones of its source; once stopped, forgets it.
-    pub(crate) fn push(self: &Arc<Self>, job: Job) {
+    /// Queues an event behind the earlier ones of its source; what it takes runs on this runtime. What a stopped session
+    /// brings is forgotten.
+    pub(crate) fn push(self: &Arc<Self>, job: Job, runtime: &runtime::Handle) {
         let mut queues = self.queues();
-        if self.stopped.load(Ordering::Relaxed) {
+        if job.session <= self.stopped.load(Ordering::Relaxed) {
             return;
         }
         if let Some(queue) = queues.get_mut(&job.event.source_id) {
@@ -92,35 +104,47 @@ impl Lanes {
             let _ended = cancel.run_until_cancelled_owned(lanes.work(source)).await;
             drop(working);
         };
-        self.tasks.spawn_on(work, &self.runtime);
+        self.tasks.spawn_on(work, runtime);
     }
 
-    /// Forgets what has not begun; what runs goes on to its end.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        let forgotten = std::mem::take(&mut *self.queues());
+    /// Forgets what a session, or one before it, brought and what has not begun; what runs goes on to its end.
+    pub(crate) fn stop(&self, session: u64) {
+        self.stopped.fetch_max(session, Ordering::Relaxed);
+        let mut forgotten = Vec::new();
+        for queue in self.queues().values_mut() {
+            let (old, new) = std::mem::take(queue)
+                .into_iter()
+                .partition::<VecDeque<Job>, _>(|job| job.session <= session);
+            *queue = new;
+            forgotten.push(old);
+        }
         drop(forgotten);
     }
 
-    /// Forgets what has not begun, and waits until what runs has ended.
-    pub(crate) async fn drain(&self) {
-        self.stop();
+    /// Forgets what this session brought and has not begun, and waits until what runs has ended.
+    pub(crate) async fn drain(&self, session: u64) {
+        self.stop(session);
         self.working.close();
         self.working.wait().await;
+        self.working.reopen();
     }
 
     async fn work(self: Arc<Self>, source: String) {
+        let mut progress = None;
         while let Some(jobs) = self.take(&source) {
             for job in jobs {
-                if self.stopped.load(Ordering::Relaxed) {
-                    return;
+                if job.session <= self.stopped.load(Ordering::Relaxed) {
+                    continue;
                 }
+                progress = Some(Arc::clone(job.ticket.progress()));
                 self.run(job).await;
                 // Handlers that never wait must not keep the connection from its turn.
                 tokio::task::consume_budget().await;
             }
         }
-        self.progress.flush();
+        if let Some(progress) = progress {
+            progress.flush();
+        }
     }
 
     fn take(&self, source: &str) -> Option<VecDeque<Job>> {
@@ -138,7 +162,12 @@ impl Lanes {
             event,
             handlers,
             ticket,
+            session: _,
         } = job;
+        let key = event.sequence.map(|_| self.seen.key(&event.event_id));
+        if key.is_some_and(|key| self.seen.is_handled(key)) {
+            return ticket.finish();
+        }
         for handler in handlers.iter().filter(|handler| handler.wants(&event)) {
             let given = Event::clone(&event);
             let call = AssertUnwindSafe(async { handler.call(given).await }).catch_unwind();
@@ -148,7 +177,7 @@ impl Lanes {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => {
                     // This may take long; what is handled already need not wait for it.
-                    self.progress.flush();
+                    ticket.progress().flush();
                     running.await
                 }
             };
@@ -158,6 +187,9 @@ impl Lanes {
                 let handler = handler.describe();
                 tracing::warn!(event_name, event_id, handler, error, "a handler failed");
             }
+        }
+        if let Some(key) = key {
+            self.seen.mark(key, Mark::Handled);
         }
         ticket.finish();
     }

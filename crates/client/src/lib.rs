@@ -16,6 +16,7 @@ mod link;
 mod outbox;
 mod progress;
 mod recent;
+mod seen;
 mod send;
 mod stream;
 mod worker;

@@ -12,15 +12,14 @@ use openagents_protocol::{ErrorBody, ErrorCode, Json, Sequence};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
+use crate::client::Core;
 use crate::connector::http::Transfer;
 use crate::connector::{Broken, Connector, Opened, Receiver, Sender};
 use crate::dispatch::Dispatch;
 use crate::error::{CallError, ConnectError, not_connected};
 use crate::hub::Hub;
-use crate::lanes::Lanes;
 use crate::outbox::{Outbox, Repeat};
 use crate::progress::Progress;
 
@@ -62,42 +61,35 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Begins a session over a connection that was just opened; its task ends when `cancel` fires.
-    pub(crate) fn start(
-        connector: Connector,
-        hello: Hello,
-        opened: Opened,
-        hub: &Arc<Hub>,
-        tasks: &TaskTracker,
-        cancel: &CancellationToken,
-    ) -> Arc<Self> {
+    /// Begins a session of a client over a connection that was just opened; its task ends with the client.
+    pub(crate) fn start(connector: Connector, hello: Hello, opened: Opened, core: &Core) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let welcome = &opened.welcome;
         let progress = Progress::new(
             &welcome.workspace,
             welcome.cursor,
             welcome.head,
+            &core.seen,
             Arc::clone(&wake),
         );
         let progress = Arc::new(progress);
-        let lanes = Lanes::new(&progress, tasks, cancel);
         let link = Arc::new(Self {
             outbox: Outbox::new(Arc::clone(&wake)),
-            dispatch: Dispatch::new(hub, &progress, lanes),
+            dispatch: Dispatch::new(&core.hub, &progress, &core.seen, &core.lanes),
             progress,
-            hub: Arc::clone(hub),
+            hub: Arc::clone(&core.hub),
             welcome: Mutex::new(Arc::new(opened.welcome.clone())),
             connected: AtomicBool::new(true),
             wake,
             leave: CancellationToken::new(),
-            cancel: cancel.child_token(),
+            cancel: core.cancel.child_token(),
             ended: CancellationToken::new(),
             replaced: AtomicBool::new(false),
             metadata: Mutex::new(hello.metadata.clone()),
             transfer: Transfer {
                 connector: connector.clone(),
                 credentials: hello.token.clone().or_else(|| hello.password_hash.clone()),
-                tasks: tasks.clone(),
+                tasks: core.tasks.clone(),
             },
         });
         let session = Session {
@@ -105,7 +97,7 @@ impl Link {
             connector,
             hello,
         };
-        tasks.spawn(async move {
+        core.tasks.spawn(async move {
             let reason = session
                 .link
                 .cancel
@@ -503,16 +495,9 @@ mod tests {
         let connector = Connector::prepare(endpoint, None, None, Duration::from_secs(1))
             .await
             .unwrap();
-        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let core = Core::new(None);
         (
-            Link::start(
-                connector,
-                Hello::default(),
-                opened,
-                &Arc::default(),
-                &tasks,
-                &cancel,
-            ),
+            Link::start(connector, Hello::default(), opened, &core),
             far.unwrap(),
         )
     }

@@ -8,6 +8,8 @@ use openagents_protocol::Sequence;
 use openagents_protocol::frame::WINDOW;
 use tokio::sync::Notify;
 
+use crate::seen::{Key, Mark, Seen};
+
 /// This many handled events are acknowledged even though more wait.
 const ACKNOWLEDGE_AFTER: usize = 64;
 
@@ -24,6 +26,7 @@ pub(crate) struct Progress {
     /// Guards the positions; held for a few lines only.
     state: Mutex<State>,
     ephemeral: AtomicUsize,
+    seen: Arc<Seen>,
     /// Woken when there is something to acknowledge.
     wake: Arc<Notify>,
 }
@@ -67,14 +70,36 @@ pub(crate) enum Arrival {
 pub(crate) struct Ticket {
     progress: Arc<Progress>,
     sequence: Option<Sequence>,
+    /// The event; none for an ephemeral one.
+    key: Option<Key>,
 }
 
 impl Ticket {
     /// This work is over.
     pub(crate) fn finish(self) {
         if let Some(sequence) = self.sequence {
-            self.progress.complete(sequence);
+            self.progress.complete(sequence, self.key);
         }
+    }
+
+    /// One more ticket for the same event, while this one is not finished.
+    pub(crate) fn another(&self) -> Self {
+        match self.sequence {
+            Some(sequence) => {
+                if let Some(entry) = self.progress.state().entry(sequence) {
+                    entry.remaining += 1;
+                }
+            }
+            None => {
+                self.progress.ephemeral.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.progress.ticket(self.sequence, self.key)
+    }
+
+    /// The session whose event it is.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// This work is over, and nobody knows how long the next will take: it is to be acknowledged now.
@@ -94,7 +119,13 @@ impl Drop for Ticket {
 }
 
 impl Progress {
-    pub(crate) fn new(workspace: &str, cursor: Sequence, head: Sequence, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        workspace: &str,
+        cursor: Sequence,
+        head: Sequence,
+        seen: &Arc<Seen>,
+        wake: Arc<Notify>,
+    ) -> Self {
         Self {
             state: Mutex::new(State {
                 workspace: workspace.to_owned(),
@@ -107,6 +138,7 @@ impl Progress {
                 completed: 0,
             }),
             ephemeral: AtomicUsize::new(0),
+            seen: Arc::clone(seen),
             wake,
         }
     }
@@ -162,29 +194,15 @@ impl Progress {
     }
 
     /// The ticket of the delivery of an event that [`Progress::receive`] called new.
-    pub(crate) fn ticket(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
+    pub(crate) fn ticket(self: &Arc<Self>, sequence: Option<Sequence>, key: Option<Key>) -> Ticket {
         Ticket {
             progress: Arc::clone(self),
             sequence,
+            key,
         }
     }
 
-    /// One more ticket for an event, while its delivery is not over.
-    pub(crate) fn another(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
-        match sequence {
-            Some(sequence) => {
-                if let Some(entry) = self.state().entry(sequence) {
-                    entry.remaining += 1;
-                }
-            }
-            None => {
-                self.ephemeral.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        self.ticket(sequence)
-    }
-
-    fn complete(&self, sequence: Sequence) {
+    fn complete(&self, sequence: Sequence, key: Option<Key>) {
         let mut state = self.state();
         let Some(entry) = state.entry(sequence) else {
             return;
@@ -192,6 +210,9 @@ impl Progress {
         entry.remaining -= 1;
         if entry.remaining != 0 {
             return;
+        }
+        if let Some(key) = key {
+            self.seen.mark(key, Mark::Complete);
         }
         state.completed += 1;
         state.advance();
@@ -282,6 +303,7 @@ mod tests {
             "lab",
             Sequence::ZERO,
             Sequence::ZERO,
+            &Arc::default(),
             Arc::new(Notify::new()),
         ))
     }
@@ -289,7 +311,7 @@ mod tests {
     fn receive(progress: &Arc<Progress>, sequence: u64) -> Ticket {
         let sequence = Some(Sequence::new(sequence));
         assert_eq!(progress.receive(sequence), Arrival::New);
-        progress.ticket(sequence)
+        progress.ticket(sequence, None)
     }
 
     #[test]
@@ -309,7 +331,7 @@ mod tests {
     fn an_event_is_handled_when_its_last_ticket_is_gone() {
         let progress = progress();
         let delivery = receive(&progress, 1);
-        let handler = progress.another(Some(Sequence::new(1)));
+        let handler = delivery.another();
         delivery.finish();
         assert_eq!(progress.handled(), Sequence::ZERO);
         handler.finish();
@@ -347,7 +369,7 @@ mod tests {
         let ephemeral: Vec<_> = (0..MAX_EPHEMERAL)
             .map(|_| {
                 assert_eq!(progress.receive(None), Arrival::New);
-                progress.ticket(None)
+                progress.ticket(None, None)
             })
             .collect();
         assert_eq!(progress.receive(None), Arrival::Dropped);

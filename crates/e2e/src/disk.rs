@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use tokio::process::Command;
+use anyhow::Context;
+
+use crate::preload;
 
 /// The library, built with the C compiler that the project needs anyhow.
 #[derive(Debug)]
@@ -16,18 +17,8 @@ pub struct Disk {
 impl Disk {
     /// Builds the library in a directory.
     pub async fn build(directory: &Path) -> anyhow::Result<Self> {
-        let (library, counter) = (directory.join("disk.so"), directory.join("syncs"));
-        let broken = directory.join("broken");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("preload/disk.c");
-        let mut compiler = Command::new("cc");
-        compiler
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&library)
-            .arg(source)
-            .arg("-ldl");
-        if !compiler.status().await.context("running cc")?.success() {
-            bail!("cc could not build the library");
-        }
+        let (counter, broken) = (directory.join("syncs"), directory.join("broken"));
+        let library = preload::build("disk.c", directory).await?;
         std::fs::write(&counter, [0; 8])?;
         Ok(Self {
             library,

@@ -4,9 +4,11 @@
 //! them hears; [`Request`] and [`Wire`] say what no client of ours would; [`Peer`] is a process that can be killed. Suites
 //! wait for the thing itself inside [`within`], never for time to pass.
 
+mod dice;
 mod disk;
 pub mod ledger;
 mod peer;
+pub mod preload;
 mod rest;
 mod stage;
 mod wire;
@@ -14,6 +16,7 @@ mod workspace;
 
 use std::time::Duration;
 
+pub use dice::Dice;
 pub use disk::Disk;
 pub use peer::{Ended, Peer};
 pub use rest::{Reply, Request};

@@ -246,3 +246,48 @@ async fn many_events_are_handled_in_order_and_acknowledged_in_few_frames() {
     assert!(frames < EVENTS / 4, "{frames} acknowledgements");
     assert_eq!(*seen.lock().unwrap(), (1..=EVENTS).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn what_a_later_session_brings_again_is_not_handled_again() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    let (write, mut journal) = journal();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    client
+        .register_event_handler((), move |event: Event| {
+            let (write, gate) = (write.clone(), Arc::clone(&gate));
+            async move {
+                write.send(format!("begin {}", event.event_id)).await.unwrap();
+                if event.event_id == "e1" {
+                    gate.acquire().await.unwrap().forget();
+                }
+                write.send(format!("end {}", event.event_id)).await.unwrap();
+            }
+        })
+        .unwrap();
+    line.event(event(1, "test.event", "slow")).await;
+    assert_eq!(read(&mut journal).await, "begin e1");
+    line.event(event(2, "test.event", "slow")).await;
+    line.event(event(3, "test.event", "quick")).await;
+    assert_eq!(read(&mut journal).await, "begin e3");
+    assert_eq!(read(&mut journal).await, "end e3");
+    drop(line);
+
+    // Nothing was acknowledged, so everything comes again: what runs, what has not begun and what was handled.
+    let again = client.connect_to_server("127.0.0.1", peer.port);
+    let (connected, mut line) = tokio::join!(again, peer.welcome());
+    connected.unwrap();
+    for (sequence, source) in [(1, "slow"), (2, "slow"), (3, "quick")] {
+        line.event(event(sequence, "test.event", source)).await;
+    }
+    line.event(event(4, "test.event", "quick")).await;
+    assert_eq!(read(&mut journal).await, "begin e4");
+    assert_eq!(read(&mut journal).await, "end e4");
+    line.quiet().await;
+    opened.add_permits(1);
+    for expected in ["end e1", "begin e2", "end e2"] {
+        assert_eq!(read(&mut journal).await, expected);
+    }
+    line.acknowledged(4).await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use openagents_client::AgentClient;
 use openagents_e2e::ledger::{self, Line};
-use openagents_e2e::{Disk, Peer, within};
+use openagents_e2e::{Dice, Disk, Peer, within};
 use openagents_protocol::Sequence;
 use openagents_store::{EventLog, Options, Store};
 
@@ -15,18 +15,6 @@ const PEER: &str = env!("CARGO_BIN_EXE_peer");
 
 /// Longer than any recovery takes.
 const LIMIT: Duration = Duration::from_mins(2);
-
-/// A small generator with a seed, so that a failing run can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn milliseconds(&mut self, below: u64) -> Duration {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        Duration::from_millis(self.0 % below)
-    }
-}
 
 /// A workspace whose server, sender and receiver are processes.
 struct Scene {
@@ -194,11 +182,11 @@ fn text(path: &Path) -> &str {
 #[tokio::test]
 async fn fifty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> anyhow::Result<()> {
     const ROUNDS: u32 = 50;
-    let mut dice = Dice(0x5eed_0001);
+    let mut dice = Dice::new(0x5eed_0001);
     let mut scene = Scene::begin("fsync").await?;
     let mut rounds_in_flight = 0;
     for round in 0..ROUNDS {
-        tokio::time::sleep(dice.milliseconds(400)).await;
+        tokio::time::sleep(dice.milliseconds(0, 400)).await;
         // In turn the server, the receiver, the sender, and the server with the receiver.
         let victims = [
             (true, false, false),

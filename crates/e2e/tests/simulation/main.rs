@@ -1,0 +1,62 @@
+//! The real router, store and client in a simulated network and time, played from seeds.
+//!
+//! A round has a server with a real store on a real directory, and several agents with the real client; both get the
+//! streams of a simulated network. Everything runs in one thread. In the processes that [`player`] starts, chance and the
+//! wall clock follow from the seed as well, so that a seed that fails fails again.
+
+mod agent;
+mod answers;
+mod checker;
+mod disk;
+mod flawed;
+mod journal;
+mod model;
+mod network;
+mod plan;
+mod player;
+mod round;
+mod scene;
+mod server;
+
+use futures_util::{StreamExt, TryStreamExt};
+use plan::Plan;
+use player::Player;
+use round::Verdict;
+
+/// Plays one round in this process; the one it was started for, if it was.
+#[test]
+fn a_round_holds() -> anyhow::Result<()> {
+    if player::play_ours()?.is_some() {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let verdict = round::play(Plan::new(7, None), &directory.path().join("data"))?;
+    assert!(verdict.broken.is_empty(), "{:#?}", verdict.broken);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_seed_plays_the_same_round_every_time() -> anyhow::Result<()> {
+    let player = Player::new().await?;
+    let (first, second) = tokio::try_join!(player.play(1, None), player.play(1, None))?;
+    assert_eq!(first.trace, second.trace);
+    Ok(())
+}
+
+/// `SIMULATION_SEED` is the first seed, `SIMULATION_ROUNDS` how many there are from there on.
+#[tokio::test]
+async fn rounds_of_many_seeds_hold() -> anyhow::Result<()> {
+    let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());
+    let (first, rounds) = (number("SIMULATION_SEED", 1)?, number("SIMULATION_ROUNDS", 4)?);
+    let player = Player::new().await?;
+    let seeds = futures_util::stream::iter(first..first + rounds);
+    let verdicts = seeds.map(|seed| player.play(seed, None)).buffered(2);
+    let verdicts: Vec<Verdict> = verdicts
+        .inspect_ok(|verdict| println!("{}", verdict.row()))
+        .try_collect()
+        .await?;
+    let broken = verdicts.iter().filter(|verdict| !verdict.broken.is_empty());
+    let broken: Vec<u64> = broken.map(|verdict| verdict.seed).collect();
+    assert!(broken.is_empty(), "broken promises in the rounds of {broken:?}");
+    Ok(())
+}
