@@ -32,7 +32,7 @@ impl Lock {
     }
 }
 
-fn make(directory: &Path) -> io::Result<()> {
+pub(crate) fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -46,6 +46,18 @@ fn make(directory: &Path) -> io::Result<()> {
     if let Some(parent) = fs::canonicalize(directory)?.parent() {
         File::open(parent)?.sync_all()?;
     }
+    Ok(())
+}
+
+/// Puts on the disk which files a directory has.
+pub(crate) fn sync(directory: &Path) -> Result<(), Error> {
+    // Elsewhere the file system does it by itself, and a directory cannot be opened.
+    #[cfg(unix)]
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|source| Error::from_io(directory, source))?;
+    #[cfg(not(unix))]
+    drop(directory);
     Ok(())
 }
 

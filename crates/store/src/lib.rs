@@ -6,6 +6,7 @@
 //! | module | |
 //! |---|---|
 //! | [`log`] | the [`EventLog`] trait and its implementations: [`MemoryLog`], [`SqliteLog`] |
+//! | `copy` | [`LogCopy`]: a copy of a log, made while somebody else writes to it |
 //! | [`view`] | [`View`]: state, streams, events by id, cursors; rebuilt from the log at any time |
 //! | `contract` | the suite that every log passes, behind the feature `contract` |
 //!
@@ -41,13 +42,15 @@ pub mod contract;
 pub mod log;
 pub mod view;
 
+mod copy;
 mod database;
 mod directory;
 mod error;
 
+pub use copy::{Copied, LogCopy};
 pub use database::Execution;
 pub use error::Error;
-pub use log::{Durability, Entry, EventLog, MemoryLog, SqliteLog};
+pub use log::{Durability, Entry, EventLog, Lineage, MemoryLog, SqliteLog};
 pub use view::{Loaded, Stream, Update, View};
 
 /// The log and the view in the directory of a workspace.
