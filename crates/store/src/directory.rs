@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::Error;
 
+/// Name of the file that is locked.
+pub(crate) const LOCK: &str = "lock";
+
 /// The right to use a directory, given back when dropped. The operating system takes it back from a process that
 /// died, so there is never a stale one to remove.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ impl Lock {
     /// Takes the lock of a directory, which is made when it is missing, readable by its owner only.
     pub(crate) fn take(directory: &Path) -> Result<Self, Error> {
         make(directory).map_err(|source| Error::from_io(directory, source))?;
-        let path = directory.join("lock");
+        let path = directory.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -115,7 +115,16 @@ impl SqliteLog {
     /// [`Error::Locked`] while another server has it open, [`Error::Damaged`] and [`Error::NewerFormat`] when it is not
     /// what this version can read.
     pub fn open(directory: &Path, durability: Durability, execution: Execution) -> Result<Self, Error> {
-        let lock = Lock::take(directory)?;
+        Self::open_locked(directory, Lock::take(directory)?, durability, execution)
+    }
+
+    /// Opens the log of a directory whose lock is held.
+    pub(crate) fn open_locked(
+        directory: &Path,
+        lock: Lock,
+        durability: Durability,
+        execution: Execution,
+    ) -> Result<Self, Error> {
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
