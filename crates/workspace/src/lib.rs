@@ -23,6 +23,7 @@ mod groups;
 mod guard;
 mod known;
 mod live;
+mod load;
 mod notes;
 mod presence;
 mod reader;
