@@ -130,7 +130,7 @@ impl LogCopy {
             .map_err(|error| Error::from_sqlite(&path, "write", error))?;
         close(to, &path)?;
         View::copy_cursors(&from.directory, &into, from.lineage.id(), lineage.id(), copied)?;
-        directory::sync(&into)?;
+        directory::sync(&into).map_err(|source| Error::from_io(&into, source))?;
         let expected = Copied {
             head: copied,
             records,

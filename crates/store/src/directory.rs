@@ -35,6 +35,7 @@ impl Lock {
     }
 }
 
+/// Makes a directory where there is none, readable by its owner only.
 pub(crate) fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -45,22 +46,33 @@ pub(crate) fn make(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     // What is in the directory outlives a power cut only if the directory itself does.
-    #[cfg(unix)]
-    if let Some(parent) = fs::canonicalize(directory)?.parent() {
-        File::open(parent)?.sync_all()?;
+    sync_parent(directory)
+}
+
+/// Puts on the disk which files a directory has.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    // Elsewhere the file system does it by itself, and a directory cannot be opened.
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
     }
     Ok(())
 }
 
-/// Puts on the disk which files a directory has.
-pub(crate) fn sync(directory: &Path) -> Result<(), Error> {
-    // Elsewhere the file system does it by itself, and a directory cannot be opened.
-    #[cfg(unix)]
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|source| Error::from_io(directory, source))?;
-    #[cfg(not(unix))]
-    drop(directory);
+/// Puts on the disk that a directory is there, under its name.
+pub(crate) fn sync_parent(directory: &Path) -> io::Result<()> {
+    fs::canonicalize(directory)?.parent().map_or(Ok(()), sync)
+}
+
+/// Removes everything in a directory but its lock.
+pub(crate) fn empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else if path.file_name() != Some(LOCK.as_ref()) {
+            fs::remove_file(path)?;
+        }
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`log`] | the [`EventLog`] trait and its implementations: [`MemoryLog`], [`SqliteLog`] |
 //! | `copy` | [`LogCopy`]: a copy of a log, made while somebody else writes to it |
-//! | `replacement` | [`Replacement`]: new files for a directory, all at once |
+//! | `new_directory`, `replacement` | [`NewDirectory`], [`Replacement`]: files that appear all at once |
 //! | [`view`] | [`View`]: state, streams, events by id, cursors; rebuilt from the log at any time |
 //! | `contract` | the suite that every log passes, behind the feature `contract` |
 //!
@@ -47,12 +47,14 @@ mod copy;
 mod database;
 mod directory;
 mod error;
+mod new_directory;
 mod replacement;
 
 pub use copy::{Copied, LogCopy};
 pub use database::Execution;
 pub use error::Error;
 pub use log::{Durability, Entry, EventLog, Lineage, MemoryLog, SqliteLog};
+pub use new_directory::NewDirectory;
 pub use replacement::Replacement;
 pub use view::{Loaded, Stream, Update, View};
 

@@ -60,8 +60,8 @@ impl Replacement {
         let partial = self.directory.join(PARTIAL);
         // A workspace that was opened there to be looked at left its lock.
         remove(&partial.join(NEW).join(directory::LOCK))?;
-        directory::sync(&partial.join(NEW))?;
-        directory::sync(&partial)?;
+        sync(&partial.join(NEW))?;
+        sync(&partial)?;
         rename(&partial, &self.directory.join(INCOMING))?;
         finish_interrupted(&self.directory)
     }
@@ -87,7 +87,7 @@ pub(crate) fn finish_interrupted(directory: &Path) -> Result<Option<PathBuf>, Er
                 rename(&directory.join(&name), &old.join(&name))?;
             }
         }
-        directory::sync(&old)?;
+        sync(&old)?;
         rename(&new, &ready)?;
     }
     if ready.is_dir() {
@@ -98,7 +98,7 @@ pub(crate) fn finish_interrupted(directory: &Path) -> Result<Option<PathBuf>, Er
     }
     let replaced = put_away(directory, &old)?;
     remove(&incoming)?;
-    directory::sync(directory)?;
+    sync(directory)?;
     Ok(replaced)
 }
 
@@ -132,6 +132,10 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
         Ok(names)
     };
     list().map_err(|source| Error::from_io(folder, source))
+}
+
+fn sync(folder: &Path) -> Result<(), Error> {
+    directory::sync(folder).map_err(|source| Error::from_io(folder, source))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
