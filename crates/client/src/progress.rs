@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::Sequence;
-use openagents_protocol::frame::WINDOW;
+use openagents_protocol::frame::{WINDOW, Welcome};
 use tokio::sync::Notify;
 
 /// This many handled events are acknowledged even though more wait.
@@ -30,6 +30,10 @@ pub(crate) struct Progress {
 
 struct State {
     workspace: String,
+    /// Names the log, where the server does.
+    log: Option<String>,
+    /// Counts the logs: what belongs to an earlier one says nothing about this one.
+    epoch: u64,
     /// The highest sequence that arrived; lower ones are repeats.
     received: Sequence,
     /// Everything up to here was handled or was not for this client.
@@ -67,13 +71,15 @@ pub(crate) enum Arrival {
 pub(crate) struct Ticket {
     progress: Arc<Progress>,
     sequence: Option<Sequence>,
+    /// The log in which the sequence counts.
+    epoch: u64,
 }
 
 impl Ticket {
     /// This work is over.
     pub(crate) fn finish(self) {
         if let Some(sequence) = self.sequence {
-            self.progress.complete(sequence);
+            self.progress.complete(sequence, self.epoch);
         }
     }
 
@@ -94,10 +100,13 @@ impl Drop for Ticket {
 }
 
 impl Progress {
-    pub(crate) fn new(workspace: &str, cursor: Sequence, head: Sequence, wake: Arc<Notify>) -> Self {
+    pub(crate) fn new(welcome: &Welcome, wake: Arc<Notify>) -> Self {
+        let (cursor, head) = (welcome.cursor, welcome.head);
         Self {
             state: Mutex::new(State {
-                workspace: workspace.to_owned(),
+                workspace: welcome.workspace.clone(),
+                log: welcome.log.clone(),
+                epoch: 0,
                 received: cursor,
                 handled: cursor,
                 acknowledged: cursor,
@@ -119,10 +128,13 @@ impl Progress {
     ///
     /// When the log behind it ends before what arrived already, or is another one, its sequences mean other
     /// events: nothing of the old ones counts any more.
-    pub(crate) fn resume(&self, workspace: &str, cursor: Sequence, head: Sequence) {
+    pub(crate) fn resume(&self, welcome: &Welcome) {
+        let (cursor, head) = (welcome.cursor, welcome.head);
         let mut state = self.state();
-        if state.workspace != workspace || head < state.received {
-            workspace.clone_into(&mut state.workspace);
+        if state.workspace != welcome.workspace || state.log != welcome.log || head < state.received {
+            state.workspace.clone_from(&welcome.workspace);
+            state.log.clone_from(&welcome.log);
+            state.epoch += 1;
             state.in_flight.clear();
             state.received = cursor;
             state.handled = cursor;
@@ -163,29 +175,41 @@ impl Progress {
 
     /// The ticket of the delivery of an event that [`Progress::receive`] called new.
     pub(crate) fn ticket(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
+        let epoch = self.state().epoch;
+        self.ticket_of(sequence, epoch)
+    }
+
+    fn ticket_of(self: &Arc<Self>, sequence: Option<Sequence>, epoch: u64) -> Ticket {
         Ticket {
             progress: Arc::clone(self),
             sequence,
+            epoch,
         }
     }
 
     /// One more ticket for an event, while its delivery is not over.
     pub(crate) fn another(self: &Arc<Self>, sequence: Option<Sequence>) -> Ticket {
+        let mut state = self.state();
+        let mut epoch = state.epoch;
         match sequence {
-            Some(sequence) => {
-                if let Some(entry) = self.state().entry(sequence) {
-                    entry.remaining += 1;
-                }
-            }
+            Some(sequence) => match state.entry(sequence) {
+                Some(entry) => entry.remaining += 1,
+                // Of an earlier log.
+                None => epoch = u64::MAX,
+            },
             None => {
                 self.ephemeral.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.ticket(sequence)
+        drop(state);
+        self.ticket_of(sequence, epoch)
     }
 
-    fn complete(&self, sequence: Sequence) {
+    fn complete(&self, sequence: Sequence, epoch: u64) {
         let mut state = self.state();
+        if state.epoch != epoch {
+            return;
+        }
         let Some(entry) = state.entry(sequence) else {
             return;
         };
@@ -278,12 +302,24 @@ mod tests {
     use super::*;
 
     fn progress() -> Arc<Progress> {
-        Arc::new(Progress::new(
-            "lab",
-            Sequence::ZERO,
-            Sequence::ZERO,
-            Arc::new(Notify::new()),
-        ))
+        let progress = Progress::new(&welcome("first", 0, 0), Arc::new(Notify::new()));
+        Arc::new(progress)
+    }
+
+    fn welcome(log: &str, cursor: u64, head: u64) -> Welcome {
+        Welcome {
+            protocol: 1,
+            server: "0.0.0".into(),
+            workspace: "lab".into(),
+            agent_id: "me".into(),
+            session_key: "key".into(),
+            log: Some(log.to_owned()),
+            head: Sequence::new(head),
+            cursor: Sequence::new(cursor),
+            lease_ms: 30_000,
+            window: 1024,
+            max_frame_bytes: 1 << 20,
+        }
     }
 
     fn receive(progress: &Arc<Progress>, sequence: u64) -> Ticket {
@@ -334,11 +370,31 @@ mod tests {
         let progress = progress();
         receive(&progress, 7).finish();
         assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
-        progress.resume("lab", Sequence::new(7), Sequence::new(8));
+        progress.resume(&welcome("first", 7, 8));
         assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
-        progress.resume("lab", Sequence::ZERO, Sequence::new(2));
+        progress.resume(&welcome("first", 0, 2));
         receive(&progress, 1).finish();
         assert_eq!(progress.handled(), Sequence::new(1));
+    }
+
+    #[test]
+    fn in_another_log_the_same_sequence_is_another_event() {
+        let progress = progress();
+        let [first, second] = [1, 2].map(|sequence| receive(&progress, sequence));
+        let slow = progress.another(Some(Sequence::new(2)));
+        first.finish();
+        // It was restored up to 1, and has gone on since.
+        progress.resume(&welcome("second", 1, 9));
+        let other = receive(&progress, 2);
+        second.finish();
+        slow.finish();
+        assert_eq!(
+            progress.handled(),
+            Sequence::new(1),
+            "the new one is not handled yet"
+        );
+        other.finish();
+        assert_eq!(progress.handled(), Sequence::new(2));
     }
 
     #[test]

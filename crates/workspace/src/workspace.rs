@@ -11,7 +11,7 @@ use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::view::{Stream, View};
-use openagents_store::{Error as StoreError, EventLog, Store};
+use openagents_store::{Error as StoreError, EventLog, Lineage, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,8 @@ pub(crate) struct Inner {
     /// Guards the right to use the directory; given back by closing, whoever still holds a session.
     store: Mutex<Option<Store>>,
     pub(crate) log: Arc<dyn EventLog>,
+    /// Which log it is.
+    pub(crate) lineage: Lineage,
     pub(crate) view: View,
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
@@ -185,6 +187,7 @@ impl Workspace {
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
             unreachable_files: AtomicBool::new(true),
             settings,
+            lineage: store.log.lineage().clone(),
             log,
             view,
             blobs,
@@ -285,6 +288,11 @@ impl Workspace {
     /// The end of the log.
     pub fn head(&self) -> Sequence {
         self.0.committed.load().head
+    }
+
+    /// Names the log: sequences of another one mean other records.
+    pub fn log_id(&self) -> String {
+        self.0.lineage.id().to_string()
     }
 
     /// How far the view follows; history and backlog beyond it come from memory.

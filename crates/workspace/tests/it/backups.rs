@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use openagents_protocol::call::{
-    AgentInfo, ChannelInfo, DeleteFile, FileInfo, ListAgents, ListFiles, ListMessages, Message,
+    AgentInfo, ChannelInfo, DeleteFile, FileInfo, ListAgents, ListFiles, ListMessages, Message, ReadEvents,
 };
 use openagents_protocol::frame::{Backlog, SessionKind};
 use openagents_protocol::record::Role;
-use openagents_protocol::{EventId, Sequence};
+use openagents_protocol::{Draft, EventId, Sequence};
 use openagents_workspace::{
     Attach, Backup, KeepError, Occupied, Principal, Progress, Restore, Restored, Settings, StoreError,
     Workspace,
@@ -58,7 +58,16 @@ async fn open(directory: &Path) -> Workspace {
     Workspace::open(directory, Settings::default()).await.unwrap()
 }
 
-async fn attach(workspace: &Workspace, agent_id: &str, after: Option<Sequence>) -> Reader {
+async fn attach(workspace: &Workspace, agent_id: &str) -> Reader {
+    attach_after(workspace, agent_id, None, None).await
+}
+
+async fn attach_after(
+    workspace: &Workspace,
+    agent_id: &str,
+    after: Option<Sequence>,
+    log: Option<String>,
+) -> Reader {
     let attach = Attach {
         principal: Principal::anyone(Role::Member),
         agent_id: Some(agent_id.parse().unwrap()),
@@ -66,6 +75,7 @@ async fn attach(workspace: &Workspace, agent_id: &str, after: Option<Sequence>) 
         session_key: None,
         metadata: None,
         after,
+        log,
         backlog: Backlog::All,
     };
     Reader::of(workspace.attach(attach).await.unwrap())
@@ -151,7 +161,7 @@ async fn a_backup_of_a_workspace_in_use_opens_with_the_same_answers() {
     let copy = open(&shelf.path("one")).await;
     assert_eq!(copy.head(), head);
     assert_eq!(answers(&copy).await, before);
-    let mut bob = attach(&copy, "bob", None).await;
+    let mut bob = attach(&copy, "bob").await;
     assert_eq!(bob.text().await, "post 20", "his cursor is there");
     copy.close().await;
 
@@ -283,10 +293,8 @@ async fn a_restored_workspace_ends_where_it_was_told_to() {
     assert_eq!(answers(&workspace).await, then);
 
     // His cursor was further than the log is now; nothing of what comes is taken for what he had.
-    let mut bob = attach(&workspace, "bob", None).await;
-    let post = crate::room::post("again");
-    let draft = openagents_protocol::Draft::parse(post).unwrap();
-    workspace.publish(&caller("alice"), draft).await.unwrap();
+    let mut bob = attach(&workspace, "bob").await;
+    publish(&workspace, "again").await;
     assert_eq!(bob.text().await, "again");
     workspace.close().await;
 
@@ -296,6 +304,73 @@ async fn a_restored_workspace_ends_where_it_was_told_to() {
         let refused = shelf.restore("one", "other", Some(beyond)).await.unwrap_err();
         assert!(matches!(refused, KeepError::BeyondEnd { .. }), "{refused}");
     }
+}
+
+async fn publish(workspace: &Workspace, text: &str) {
+    let draft = Draft::parse(crate::room::post(text)).unwrap();
+    workspace.publish(&caller("alice"), draft).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_was_further_than_the_restored_log_misses_nothing() {
+    let room = Room::open().await;
+    let shelf = Shelf::new();
+    let mut bob = room.attach("bob").await;
+    for number in 0..10 {
+        room.post("alice", &format!("early {number}")).await;
+    }
+    bob.texts(10).await;
+    let original = room.workspace.log_id();
+    let cut = room.workspace.head();
+    for number in 0..3 {
+        room.post("alice", &format!("late {number}")).await;
+    }
+    bob.texts(3).await;
+    let handled = room.workspace.head();
+    shelf.back_up(room.directory.path(), "one").await;
+    room.workspace.close().await;
+    shelf.restore("one", "data", Some(cut)).await.unwrap();
+
+    let workspace = open(&shelf.path("data")).await;
+    assert_ne!(workspace.log_id(), original);
+    let waiting = ReadEvents {
+        after: Some(handled.get()),
+        wait: Some(30),
+        ..ReadEvents::default()
+    };
+    let poll = tokio::spawn({
+        let workspace = workspace.clone();
+        async move { workspace.read_events(&caller("bob"), waiting).await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    for number in 0..10 {
+        publish(&workspace, &format!("new {number}")).await;
+    }
+    let polled = poll.await.unwrap().events;
+    assert_eq!(
+        polled[0]["payload"]["content"]["text"], "new 0",
+        "a poll is not deaf until the old end"
+    );
+
+    assert!(handled < workspace.head(), "the same sequences are used again");
+    let mut bob = attach_after(&workspace, "bob", Some(handled), Some(original)).await;
+    assert_eq!(bob.session.start(), cut);
+    assert_eq!(
+        bob.texts(10).await,
+        (0..10).map(|number| format!("new {number}")).collect::<Vec<_>>()
+    );
+    let own = Some(workspace.log_id());
+    let carol = attach_after(&workspace, "carol", None, None).await;
+    drop(carol);
+    let here = attach_after(&workspace, "carol", Some(workspace.head()), own).await;
+    assert_eq!(here.session.start(), workspace.head());
+    let elsewhere = Some("01990f3c-0000-7000-8000-000000000000".to_owned());
+    let unknown = attach_after(&workspace, "dave", Some(handled), elsewhere).await;
+    assert!(
+        handled < unknown.session.start(),
+        "a position in an unknown log is none"
+    );
+    workspace.close().await;
 }
 
 #[tokio::test]
