@@ -65,13 +65,7 @@ impl Link {
     pub(crate) fn start(connector: Connector, hello: Hello, opened: Opened, core: &Core) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let welcome = &opened.welcome;
-        let progress = Progress::new(
-            &welcome.workspace,
-            welcome.cursor,
-            welcome.head,
-            &core.seen,
-            Arc::clone(&wake),
-        );
+        let progress = Progress::new(welcome, &core.seen, Arc::clone(&wake));
         let progress = Arc::new(progress);
         let link = Arc::new(Self {
             outbox: Outbox::new(Arc::clone(&wake)),
@@ -181,8 +175,7 @@ impl Link {
     }
 
     fn resume(&self, welcome: Welcome) {
-        self.progress
-            .resume(&welcome.workspace, welcome.cursor, welcome.head);
+        self.progress.resume(&welcome);
         *self.welcome.lock().expect("poisoned") = Arc::new(welcome);
         self.connected.store(true, Ordering::Relaxed);
     }
@@ -274,6 +267,7 @@ impl Session {
             agent_id: Some(welcome.agent_id.clone()),
             session_key: Some(welcome.session_key.clone()),
             after: Some(self.link.progress.handled()),
+            log: welcome.log.clone(),
             backlog: Backlog::All,
             metadata: self.link.metadata(),
             follow_system: self.link.hub.follows_system(),
@@ -484,6 +478,7 @@ mod tests {
             workspace: "lab".into(),
             agent_id: "me".into(),
             session_key: "key".into(),
+            log: None,
             head: Sequence::ZERO,
             cursor: Sequence::ZERO,
             lease_ms: 30_000,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::Sequence;
-use openagents_protocol::frame::WINDOW;
+use openagents_protocol::frame::{WINDOW, Welcome};
 use tokio::sync::Notify;
 
 use crate::seen::{Key, Mark, Seen};
@@ -33,6 +33,10 @@ pub(crate) struct Progress {
 
 struct State {
     workspace: String,
+    /// Names the log, where the server does.
+    log: Option<String>,
+    /// Counts the logs: what belongs to an earlier one says nothing about this one.
+    epoch: u64,
     /// The highest sequence that arrived; lower ones are repeats.
     received: Sequence,
     /// Everything up to here was handled or was not for this client.
@@ -72,13 +76,15 @@ pub(crate) struct Ticket {
     sequence: Option<Sequence>,
     /// The event; none for an ephemeral one.
     key: Option<Key>,
+    /// The log in which the sequence counts.
+    epoch: u64,
 }
 
 impl Ticket {
     /// This work is over.
     pub(crate) fn finish(self) {
         if let Some(sequence) = self.sequence {
-            self.progress.complete(sequence, self.key);
+            self.progress.complete(sequence, self.key, self.epoch);
         }
     }
 
@@ -86,7 +92,10 @@ impl Ticket {
     pub(crate) fn another(&self) -> Self {
         match self.sequence {
             Some(sequence) => {
-                if let Some(entry) = self.progress.state().entry(sequence) {
+                let mut state = self.progress.state();
+                if state.epoch == self.epoch
+                    && let Some(entry) = state.entry(sequence)
+                {
                     entry.remaining += 1;
                 }
             }
@@ -94,7 +103,12 @@ impl Ticket {
                 self.progress.ephemeral.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.progress.ticket(self.sequence, self.key)
+        Self {
+            progress: Arc::clone(&self.progress),
+            sequence: self.sequence,
+            key: self.key,
+            epoch: self.epoch,
+        }
     }
 
     /// The session whose event it is.
@@ -119,16 +133,13 @@ impl Drop for Ticket {
 }
 
 impl Progress {
-    pub(crate) fn new(
-        workspace: &str,
-        cursor: Sequence,
-        head: Sequence,
-        seen: &Arc<Seen>,
-        wake: Arc<Notify>,
-    ) -> Self {
+    pub(crate) fn new(welcome: &Welcome, seen: &Arc<Seen>, wake: Arc<Notify>) -> Self {
+        let (cursor, head) = (welcome.cursor, welcome.head);
         Self {
             state: Mutex::new(State {
-                workspace: workspace.to_owned(),
+                workspace: welcome.workspace.clone(),
+                log: welcome.log.clone(),
+                epoch: 0,
                 received: cursor,
                 handled: cursor,
                 acknowledged: cursor,
@@ -151,10 +162,13 @@ impl Progress {
     ///
     /// When the log behind it ends before what arrived already, or is another one, its sequences mean other
     /// events: nothing of the old ones counts any more.
-    pub(crate) fn resume(&self, workspace: &str, cursor: Sequence, head: Sequence) {
+    pub(crate) fn resume(&self, welcome: &Welcome) {
+        let (cursor, head) = (welcome.cursor, welcome.head);
         let mut state = self.state();
-        if state.workspace != workspace || head < state.received {
-            workspace.clone_into(&mut state.workspace);
+        if state.workspace != welcome.workspace || state.log != welcome.log || head < state.received {
+            state.workspace.clone_from(&welcome.workspace);
+            state.log.clone_from(&welcome.log);
+            state.epoch += 1;
             state.in_flight.clear();
             state.received = cursor;
             state.handled = cursor;
@@ -199,11 +213,15 @@ impl Progress {
             progress: Arc::clone(self),
             sequence,
             key,
+            epoch: self.state().epoch,
         }
     }
 
-    fn complete(&self, sequence: Sequence, key: Option<Key>) {
+    fn complete(&self, sequence: Sequence, key: Option<Key>, epoch: u64) {
         let mut state = self.state();
+        if state.epoch != epoch {
+            return;
+        }
         let Some(entry) = state.entry(sequence) else {
             return;
         };
@@ -299,13 +317,24 @@ mod tests {
     use super::*;
 
     fn progress() -> Arc<Progress> {
-        Arc::new(Progress::new(
-            "lab",
-            Sequence::ZERO,
-            Sequence::ZERO,
-            &Arc::default(),
-            Arc::new(Notify::new()),
-        ))
+        let progress = Progress::new(&welcome("first", 0, 0), &Arc::default(), Arc::new(Notify::new()));
+        Arc::new(progress)
+    }
+
+    fn welcome(log: &str, cursor: u64, head: u64) -> Welcome {
+        Welcome {
+            protocol: 1,
+            server: "0.0.0".into(),
+            workspace: "lab".into(),
+            agent_id: "me".into(),
+            session_key: "key".into(),
+            log: Some(log.to_owned()),
+            head: Sequence::new(head),
+            cursor: Sequence::new(cursor),
+            lease_ms: 30_000,
+            window: 1024,
+            max_frame_bytes: 1 << 20,
+        }
     }
 
     fn receive(progress: &Arc<Progress>, sequence: u64) -> Ticket {
@@ -356,11 +385,31 @@ mod tests {
         let progress = progress();
         receive(&progress, 7).finish();
         assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
-        progress.resume("lab", Sequence::new(7), Sequence::new(8));
+        progress.resume(&welcome("first", 7, 8));
         assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
-        progress.resume("lab", Sequence::ZERO, Sequence::new(2));
+        progress.resume(&welcome("first", 0, 2));
         receive(&progress, 1).finish();
         assert_eq!(progress.handled(), Sequence::new(1));
+    }
+
+    #[test]
+    fn in_another_log_the_same_sequence_is_another_event() {
+        let progress = progress();
+        let [first, second] = [1, 2].map(|sequence| receive(&progress, sequence));
+        let slow = second.another();
+        first.finish();
+        // It was restored up to 1, and has gone on since.
+        progress.resume(&welcome("second", 1, 9));
+        let other = receive(&progress, 2);
+        second.finish();
+        slow.finish();
+        assert_eq!(
+            progress.handled(),
+            Sequence::new(1),
+            "the new one is not handled yet"
+        );
+        other.finish();
+        assert_eq!(progress.handled(), Sequence::new(2));
     }
 
     #[test]

@@ -117,9 +117,9 @@ class SmallClient:
         welcome = json.loads(await socket.recv())
         if welcome["type"] != "welcome":
             raise Refused(welcome)
-        self.hello.update(agent_id=welcome["agent_id"], session_key=welcome["session_key"])
-        self.hello["after"] = cursor = welcome["cursor"]
-        self.socket, self.received = socket, max(self.received, cursor)
+        same, cursor = welcome["log"] == self.hello.get("log"), welcome["cursor"]  # Another log: a restored one.
+        self.hello.update({key: welcome[key] for key in ("agent_id", "session_key", "log")}, after=cursor)
+        self.socket, self.received = socket, max(self.received if same else 0, cursor)
         for frame, _ in list(self.pending.values()):
             await self._send(frame)
 

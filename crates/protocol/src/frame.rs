@@ -66,6 +66,10 @@ pub struct Hello {
     /// The highest sequence the client has handled; the session goes on after the larger of this and the cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Sequence>,
+    /// The log in which `after` counts, as the [`Welcome`] named it. In a log that was restored from an earlier moment
+    /// the same sequence means something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// How much of what was missed is wanted.
     #[serde(default)]
     pub backlog: Backlog,
@@ -199,6 +203,9 @@ pub struct Welcome {
     pub agent_id: String,
     /// Proves later that this is the same client. Keep it secret.
     pub session_key: Secret,
+    /// Names the log in which sequences count. It is another one after the workspace was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// The end of the log as of now.
     pub head: Sequence,
     /// Where this session goes on; everything up to here counts as handled.

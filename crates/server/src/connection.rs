@@ -106,6 +106,7 @@ async fn begin(
         session_key: hello.session_key,
         metadata: hello.metadata,
         after: hello.after,
+        log: hello.log,
         backlog: hello.backlog,
     };
     let (session, deliveries) = workspace.attach(attach).await.map_err(refuse)?;
@@ -119,6 +120,7 @@ async fn begin(
         workspace: settings.name.clone(),
         agent_id: session.caller().agent_id.to_string(),
         session_key: session.key().clone(),
+        log: Some(workspace.log_id()),
         head: workspace.head(),
         cursor: session.start(),
         lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),

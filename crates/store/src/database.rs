@@ -85,26 +85,44 @@ impl Kind {
         Ok(opened)
     }
 
+    /// Opens a file beside whoever writes it, and changes nothing about it.
+    pub(crate) fn open_to_read(&self, path: &Path) -> Result<Opened, Error> {
+        let found = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(Found::look);
+        found
+            .map_err(|error| Error::from_sqlite(path, "open", error))?
+            .check(self, path)
+    }
+
+    /// Makes a file that nobody reads before it is complete: without a journal, and on the disk only when it is synced.
+    pub(crate) fn create(&self, path: &Path) -> Result<Connection, Error> {
+        let make = || {
+            let mut connection = connect(
+                path,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            )?;
+            connection.pragma_update(None, "synchronous", "off")?;
+            connection.pragma_update(None, "journal_mode", "off")?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            self.make(&transaction)?;
+            transaction.commit()?;
+            Ok(connection)
+        };
+        make().map_err(|error| Error::from_sqlite(path, "make", error))
+    }
+
     fn try_open(&self, path: &Path) -> rusqlite::Result<Found> {
         let mut connection = connect(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         )?;
         let tables: i64 = connection.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        let mut application_id: i32 =
-            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         if tables == 0 && application_id == 0 {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             self.make(&transaction)?;
             transaction.commit()?;
-            application_id = self.application_id;
         }
-        let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok(Found {
-            connection,
-            application_id,
-            format,
-        })
+        Found::look(connection)
     }
 
     /// Brings an older file up to the format that is written, one format after the other.
@@ -136,6 +154,16 @@ struct Found {
 }
 
 impl Found {
+    fn look(connection: Connection) -> rusqlite::Result<Self> {
+        let application_id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let format = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(Self {
+            connection,
+            application_id,
+            format,
+        })
+    }
+
     fn check(self, kind: &Kind, path: &Path) -> Result<Opened, Error> {
         if self.application_id != kind.application_id {
             return Err(Error::Damaged {

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::Error;
 
+/// Name of the file that is locked.
+pub(crate) const LOCK: &str = "lock";
+
 /// The right to use a directory, given back when dropped. The operating system takes it back from a process that
 /// died, so there is never a stale one to remove.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ impl Lock {
     /// Takes the lock of a directory, which is made when it is missing, readable by its owner only.
     pub(crate) fn take(directory: &Path) -> Result<Self, Error> {
         make(directory).map_err(|source| Error::from_io(directory, source))?;
-        let path = directory.join("lock");
+        let path = directory.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -32,7 +35,8 @@ impl Lock {
     }
 }
 
-fn make(directory: &Path) -> io::Result<()> {
+/// Makes a directory where there is none, readable by its owner only.
+pub(crate) fn make(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -42,9 +46,32 @@ fn make(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)?;
     // What is in the directory outlives a power cut only if the directory itself does.
-    #[cfg(unix)]
-    if let Some(parent) = fs::canonicalize(directory)?.parent() {
-        File::open(parent)?.sync_all()?;
+    sync_parent(directory)
+}
+
+/// Puts on the disk which files a directory has.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    // Elsewhere the file system does it by itself, and a directory cannot be opened.
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Puts on the disk that a directory is there, under its name.
+pub(crate) fn sync_parent(directory: &Path) -> io::Result<()> {
+    fs::canonicalize(directory)?.parent().map_or(Ok(()), sync)
+}
+
+/// Removes everything in a directory but its lock.
+pub(crate) fn empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else if path.file_name() != Some(LOCK.as_ref()) {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }

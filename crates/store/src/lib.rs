@@ -6,6 +6,8 @@
 //! | module | |
 //! |---|---|
 //! | [`log`] | the [`EventLog`] trait and its implementations: [`MemoryLog`], [`SqliteLog`] |
+//! | `copy` | [`LogCopy`]: a copy of a log, made while somebody else writes to it |
+//! | `new_directory`, `replacement` | [`NewDirectory`], [`Replacement`]: files that appear all at once |
 //! | [`view`] | [`View`]: state, streams, events by id, cursors; rebuilt from the log at any time |
 //! | `contract` | the suite that every log passes, behind the feature `contract` |
 //!
@@ -41,13 +43,19 @@ pub mod contract;
 pub mod log;
 pub mod view;
 
+mod copy;
 mod database;
 mod directory;
 mod error;
+mod new_directory;
+mod replacement;
 
+pub use copy::{Copied, LogCopy};
 pub use database::Execution;
 pub use error::Error;
-pub use log::{Durability, Entry, EventLog, MemoryLog, SqliteLog};
+pub use log::{Durability, Entry, EventLog, Lineage, MemoryLog, SqliteLog};
+pub use new_directory::NewDirectory;
+pub use replacement::Replacement;
 pub use view::{Loaded, Stream, Update, View};
 
 /// The log and the view in the directory of a workspace.
@@ -73,20 +81,23 @@ pub struct Options {
 impl Store {
     /// Opens the store in a directory, which is made when it is missing.
     ///
-    /// Waits for the disk, but not long: neither log nor view is read whole.
+    /// Waits for the disk, but not long: neither log nor view is read whole. A [`Replacement`] that was complete and not
+    /// finished is finished first.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] while another server uses the directory; [`Error::Damaged`] and [`Error::NewerFormat`] when the
     /// log is not what this version can read, or is gone while its view is there.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Loaded), Error> {
+        let lock = directory::Lock::take(directory)?;
+        replacement::finish_interrupted(directory)?;
         let log = directory.join(SqliteLog::FILE);
         // An empty log beside a view would pass for a new workspace, and the loss for its first start.
         if directory::is_empty(&log) && !directory::is_empty(&directory.join(View::FILE)) {
             let detail = "it is missing or empty, but the view made from it is there".to_owned();
             return Err(Error::Damaged { path: log, detail });
         }
-        let log = SqliteLog::open(directory, options.durability, options.execution)?;
+        let log = SqliteLog::open_locked(directory, lock, options.durability, options.execution)?;
         let (view, loaded) = View::open(directory, log.id(), log.head(), options.execution)?;
         Ok((
             Self {

@@ -11,11 +11,13 @@ use tokio::sync::watch;
 use crate::Error;
 
 mod durability;
+mod lineage;
 mod memory;
 pub(crate) mod rows;
 mod sqlite;
 
 pub use durability::Durability;
+pub use lineage::Lineage;
 pub use memory::MemoryLog;
 pub use sqlite::SqliteLog;
 

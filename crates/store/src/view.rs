@@ -265,6 +265,21 @@ impl View {
         file::discard(&directory.join(Self::FILE))
     }
 
+    /// Makes a view in a directory that has nothing but the cursors of another one, none of them after `through`.
+    ///
+    /// The other view may be in use. One that cannot be read, or belongs to another log, has no cursors to give.
+    pub(crate) fn copy_cursors(
+        from: &Path,
+        into: &Path,
+        from_log: Uuid,
+        into_log: Uuid,
+        through: Sequence,
+    ) -> Result<(), Error> {
+        let from = from.join(Self::FILE);
+        let log = |id| file::Log { id, head: through };
+        file::copy_cursors(&from, log(from_log), &into.join(Self::FILE), log(into_log))
+    }
+
     /// The log is applied through here.
     pub fn applied(&self) -> Sequence {
         Sequence::new(self.shared.applied.load(Ordering::Acquire))

@@ -148,7 +148,8 @@ impl Workspace {
         let mut head = inner.head_changed.subscribe();
         let start = params
             .after
-            .map(|after| Sequence::new(after.min(Sequence::MAX.get())));
+            // A position after the head is from before the workspace was restored.
+            .map(|after| Sequence::new(after).min(self.head()));
         let mut after = start
             .or_else(|| inner.cursor(&caller.agent_id))
             .unwrap_or_else(|| self.head());

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::blobs::BlobWriter;
-pub(crate) use self::blobs::Blobs;
+pub(crate) use self::blobs::{Blobs, Error as BlobError};
 use crate::calls::{agent_id, channel_name, page_limit, seconds, unreadable};
 use crate::commit::Commit;
 use crate::decide::Wish;

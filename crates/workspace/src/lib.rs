@@ -6,6 +6,7 @@
 //!
 //! - [`Workspace`]: open, close, publish, and the calls of the protocol ([`Workspace::call`]);
 //! - [`Session`] and [`Deliveries`]: one connection of an agent, in and out;
+//! - [`Workspace::backup`], [`Workspace::restore`], [`Workspace::rebuild`]: what keeps the data;
 //! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
 //!
 //! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
@@ -21,8 +22,10 @@ mod files;
 mod follower;
 mod groups;
 mod guard;
+mod keep;
 mod known;
 mod live;
+mod load;
 mod notes;
 mod presence;
 mod reader;
@@ -39,6 +42,7 @@ mod writer;
 pub use files::{FileContent, FileUpload, NewFile};
 pub use groups::Groups;
 pub use guard::LoopGuard;
+pub use keep::{Backup, KeepError, Occupied, Progress, Restore, Restored};
 pub use openagents_store::{Durability, Error as StoreError, Execution};
 pub use rights::{Group, permission};
 pub use session::{Attach, Deliveries, Outgoing, Session};

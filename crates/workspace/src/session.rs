@@ -51,6 +51,8 @@ pub struct Attach {
     pub metadata: Option<Json>,
     /// The highest sequence the client has handled.
     pub after: Option<Sequence>,
+    /// The log in which that counts, as [`Workspace::log_id`] named it; none: this one.
+    pub log: Option<String>,
     /// How much of what was missed is wanted.
     pub backlog: Backlog,
 }
@@ -174,15 +176,16 @@ impl Workspace {
             }
         }
         let head = inner.committed.load().head;
-        let after = attach.after.unwrap_or(Sequence::ZERO);
+        let position = inner.position(attach.after, attach.log.as_deref());
+        let after = position.unwrap_or(Sequence::ZERO);
         let cursor = match attach.kind {
             SessionKind::Consuming if known_before => inner.cursor(&agent_id).unwrap_or(head).max(after),
             // A new agent starts where it joined: what was sent to it since is for it.
             SessionKind::Consuming => joined_at.unwrap_or(head),
             // A watching session has no cursor: without `after` it starts at the head.
-            SessionKind::Watching => attach.after.unwrap_or(head),
+            SessionKind::Watching => position.unwrap_or(head),
         };
-        // A position after the head is from another log.
+        // A position after the head is from another log that did not say its name.
         let cursor = cursor.min(head);
         let start = if attach.backlog == Backlog::None {
             head
@@ -615,6 +618,20 @@ impl Deliveries {
             .await?;
         catch_up.after = page.through;
         Ok(page.commits)
+    }
+}
+
+impl Inner {
+    /// A position in another log as one in this log: as far as both have the same records; none where that is unknown.
+    fn position(&self, after: Option<Sequence>, log: Option<&str>) -> Option<Sequence> {
+        let after = after?;
+        match log {
+            None => Some(after),
+            Some(log) => {
+                let shared = self.lineage.shared_with(log.parse().ok()?)?;
+                Some(after.min(shared))
+            }
+        }
     }
 }
 

@@ -6,29 +6,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use openagents_protocol::record::{Act, Record, Role};
+use openagents_protocol::record::{Record, Role};
 use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
-use openagents_store::view::{Loaded, Stream, Update, View};
-use openagents_store::{Error as StoreError, EventLog, Options, Store};
+use openagents_store::view::{Stream, View};
+use openagents_store::{Error as StoreError, EventLog, Lineage, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::archive::archive_idle;
-use crate::commit::{Commit, streams};
 use crate::decide::Wish;
 use crate::entitlement::Reading;
 use crate::files::{Blobs, collect};
-use crate::follower::{Cursors, follow, indexed};
+use crate::follower::{Cursors, follow};
 use crate::guard::Counters;
-use crate::known::{KnownIds, made_at};
+use crate::known::KnownIds;
 use crate::live::Live;
+use crate::load::{Stored, load};
 use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
-use crate::recent::{Kept, Recent};
+use crate::recent::Recent;
 use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::Settings;
@@ -36,9 +36,6 @@ use crate::state::{Presence as PresenceState, State};
 use crate::system::beat;
 use crate::token::{self, Principal};
 use crate::writer::{Command, QUEUE, Reply, Writer};
-
-/// Records applied in one step while a workspace opens.
-const OPEN_BATCH: usize = 2048;
 
 /// A workspace: a cheap handle to share.
 ///
@@ -108,6 +105,8 @@ pub(crate) struct Inner {
     /// Guards the right to use the directory; given back by closing, whoever still holds a session.
     store: Mutex<Option<Store>>,
     pub(crate) log: Arc<dyn EventLog>,
+    /// Which log it is.
+    pub(crate) lineage: Lineage,
     pub(crate) view: View,
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
@@ -150,7 +149,7 @@ impl Workspace {
     }
 
     /// Builds the view anew from the log; cursors are kept where they can be read. `progress` is told how far it
-    /// is and how far it goes.
+    /// is and how far it goes. Nothing happens in the workspace meanwhile.
     ///
     /// # Errors
     ///
@@ -161,47 +160,26 @@ impl Workspace {
         progress: impl FnMut(Sequence, Sequence),
     ) -> Result<Sequence, StoreError> {
         Store::discard_view(directory)?;
-        let workspace = Self::open_with(directory, settings, progress).await?;
-        let head = workspace.head();
-        workspace.close().await;
-        Ok(head)
+        let stored = load(directory, &settings, progress).await?;
+        stored.store.log.close().await?;
+        Ok(stored.store.log.head())
     }
 
     async fn open_with(
         directory: &Path,
         settings: Settings,
-        mut progress: impl FnMut(Sequence, Sequence),
+        progress: impl FnMut(Sequence, Sequence),
     ) -> Result<Self, StoreError> {
-        let options = Options {
-            durability: settings.durability,
-            execution: settings.execution,
-        };
-        let (store, loaded) = Store::open(directory, options)?;
+        let Stored {
+            store,
+            blobs,
+            state,
+            cursors,
+            channel_events,
+            watermark,
+        } = load(directory, &settings, progress).await?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
-        let blobs = Blobs::open(directory).map_err(|error| StoreError::from_io(directory, error))?;
-        let mut state = State::load(&loaded, &settings);
-        let Loaded {
-            mut applied,
-            id_watermark: mut watermark,
-            cursors,
-            channel_lengths,
-            ..
-        } = loaded;
-        let mut channel_events: HashMap<ChannelName, u64> = channel_lengths
-            .into_iter()
-            .map(|(channel, length, _)| (channel, length))
-            .collect();
-
-        loop {
-            let records = log.read(applied, OPEN_BATCH).await?;
-            let Some(last) = records.last() else { break };
-            applied = last.sequence;
-            let update = catch_up(&mut state, &mut channel_events, &mut watermark, records, applied);
-            view.commit(update).await?;
-            progress(applied, log.head());
-        }
-
         let (commands, receiver) = mpsc::channel(QUEUE);
         let head = log.head();
         let inner = Arc::new(Inner {
@@ -209,6 +187,7 @@ impl Workspace {
             uploads: Arc::new(Semaphore::new(settings.max_uploads)),
             unreachable_files: AtomicBool::new(true),
             settings,
+            lineage: store.log.lineage().clone(),
             log,
             view,
             blobs,
@@ -309,6 +288,11 @@ impl Workspace {
     /// The end of the log.
     pub fn head(&self) -> Sequence {
         self.0.committed.load().head
+    }
+
+    /// Names the log: sequences of another one mean other records.
+    pub fn log_id(&self) -> String {
+        self.0.lineage.id().to_string()
     }
 
     /// How far the view follows; history and backlog beyond it come from memory.
@@ -482,43 +466,6 @@ impl Inner {
     pub(crate) fn routed(&self) -> Sequence {
         Sequence::new(self.routed.load(Ordering::Acquire))
     }
-}
-
-fn catch_up(
-    state: &mut State,
-    channel_events: &mut HashMap<ChannelName, u64>,
-    watermark: &mut u64,
-    records: Vec<Record>,
-    applied: Sequence,
-) -> Update {
-    let mut update = Update {
-        applied,
-        events: Vec::new(),
-        changes: Vec::new(),
-        cursors: Vec::new(),
-        id_watermark: 0,
-    };
-    for record in records {
-        let Ok(changes) = state.apply(&record.header, record.sequence) else {
-            continue;
-        };
-        *watermark = (*watermark).max(made_at(&record.header.event_id).unwrap_or(0));
-        let streams = streams(&record.header);
-        if let Some(Stream::Channel(channel)) = streams.first() {
-            *channel_events.entry(channel.clone()).or_default() += 1;
-        }
-        if let Act::ChannelDeleted { channel } = &record.header.act {
-            channel_events.remove(channel);
-        }
-        update.changes.extend(changes);
-        update.events.push(indexed(&Kept::new(
-            Arc::new(Commit::new(record)),
-            streams,
-            Vec::new(),
-        )));
-    }
-    update.id_watermark = *watermark;
-    update
 }
 
 fn shutting_down() -> ErrorBody {

@@ -92,6 +92,7 @@ impl Line {
             workspace: "lab".into(),
             agent_id: self.hello.agent_id.clone().unwrap_or_else(|| "made-up".into()),
             session_key: "key".into(),
+            log: None,
             head,
             cursor,
             lease_ms: 30_000,

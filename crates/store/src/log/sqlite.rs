@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, LOG, Written, decode};
-use super::{Durability, Entry, EventLog, LogFuture};
+use super::{Durability, Entry, EventLog, Lineage, LogFuture};
 use crate::Error;
 use crate::database::{self, Execution, Pool, to_integer, to_limit};
 use crate::directory::Lock;
@@ -43,7 +43,7 @@ pub struct SqliteLog {
 
 struct Shared {
     path: PathBuf,
-    id: Uuid,
+    lineage: Lineage,
     durability: Durability,
     execution: Execution,
     /// Guards the one connection that writes. Taken before `queue` where both are.
@@ -115,17 +115,26 @@ impl SqliteLog {
     /// [`Error::Locked`] while another server has it open, [`Error::Damaged`] and [`Error::NewerFormat`] when it is not
     /// what this version can read.
     pub fn open(directory: &Path, durability: Durability, execution: Execution) -> Result<Self, Error> {
-        let lock = Lock::take(directory)?;
+        Self::open_locked(directory, Lock::take(directory)?, durability, execution)
+    }
+
+    /// Opens the log of a directory whose lock is held.
+    pub(crate) fn open_locked(
+        directory: &Path,
+        lock: Lock,
+        durability: Durability,
+        execution: Execution,
+    ) -> Result<Self, Error> {
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
             database::checkpoint_rarely(&connection)?;
             synchronise(&connection, durability)?;
-            Ok((log_id(&connection)?, rows::last_sequence(&connection)?))
+            Ok((lineage(&connection)?, rows::last_sequence(&connection)?))
         };
-        let (id, last) = start().map_err(|error| Error::from_sqlite(&path, "open", error))?;
+        let (lineage, last) = start().map_err(|error| Error::from_sqlite(&path, "open", error))?;
         let shared = Shared {
-            id,
+            lineage,
             durability,
             execution,
             writer: Mutex::new(Writer {
@@ -157,7 +166,12 @@ impl SqliteLog {
 
     /// Names this log: made with it, the same ever after. A view belongs to the log that it names.
     pub fn id(&self) -> Uuid {
-        self.shared.id
+        self.shared.lineage.id()
+    }
+
+    /// Which logs have the same beginning.
+    pub fn lineage(&self) -> &Lineage {
+        &self.shared.lineage
     }
 
     /// What an acknowledgement waits for.
@@ -529,16 +543,13 @@ fn synchronise(connection: &Connection, durability: Durability) -> rusqlite::Res
     connection.pragma_update(None, "synchronous", level)
 }
 
-/// The name of a log, which it gets when it is made.
-fn log_id(connection: &Connection) -> rusqlite::Result<Uuid> {
-    if let Some(id) = rows::log_id(connection)? {
-        return Ok(id);
+/// The names of a log, which it gets when it is made.
+fn lineage(connection: &Connection) -> rusqlite::Result<Lineage> {
+    if let Some(lineage) = Lineage::read(connection)? {
+        return Ok(lineage);
     }
-    let new = Uuid::now_v7();
-    connection.execute(
-        "INSERT INTO meta (name, value) VALUES ('log_id', ?1)",
-        [new.to_string()],
-    )?;
+    let new = Lineage::new();
+    new.write(connection)?;
     Ok(new)
 }
 

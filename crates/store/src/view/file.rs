@@ -83,6 +83,18 @@ pub(super) fn discard(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Makes a view with the cursors of another one, as far as they can be read.
+pub(super) fn copy_cursors(from: &Path, from_log: Log, into: &Path, into_log: Log) -> Result<(), Error> {
+    let cursors = if crate::directory::is_empty(from) {
+        Vec::new()
+    } else {
+        salvage(from, from_log)
+    };
+    let made = VIEW.create(into)?;
+    start(&made, Some(into_log.id), &cursors).map_err(|error| Error::from_sqlite(into, "make", error))?;
+    crate::copy::close(made, into)
+}
+
 type Fitting = (Connection, Loaded);
 
 fn try_open(path: &Path, log: Log) -> Result<Result<Fitting, &'static str>, Error> {
@@ -186,7 +198,7 @@ fn drop_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 /// The cursors of a damaged view, as far as they can be read.
 fn salvage(path: &Path, log: Log) -> Vec<(AgentId, Sequence)> {
     let read = || {
-        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         if log_id(&connection)? == Some(log.id) {
             cursors(&connection, log.head)
         } else {

@@ -13,7 +13,7 @@ use object_store::{GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectSto
 use openagents_protocol::EventId;
 use sha2::{Digest, Sha256};
 
-pub(super) use object_store::Error;
+pub(crate) use object_store::Error;
 
 /// Bytes written to the store at once.
 const PART: usize = 1024 * 1024;
@@ -42,6 +42,29 @@ impl Blobs {
         }
         let store = LocalFileSystem::new_with_prefix(folder).map_err(std::io::Error::other)?;
         Ok(Self(Arc::new(store.with_fsync(true))))
+    }
+
+    /// Opens the folder of a workspace that somebody else may use, only to read; none where there is no folder.
+    pub(crate) fn beside(directory: &Path) -> std::io::Result<Option<Self>> {
+        let folder = directory.join(Self::FOLDER);
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let store = LocalFileSystem::new_with_prefix(folder).map_err(std::io::Error::other)?;
+        Ok(Some(Self(Arc::new(store))))
+    }
+
+    /// Copies a blob, durably, and returns the SHA-256 of what was copied; none where there is no such blob.
+    pub(crate) async fn copy_from(&self, other: &Self, id: &EventId) -> Result<Option<String>, Error> {
+        let mut content = match other.0.get(&key(id)).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            found => found?.into_stream(),
+        };
+        let mut writer = self.begin(id).await?;
+        while let Some(piece) = content.try_next().await? {
+            writer.write(piece).await?;
+        }
+        writer.finish().await.map(Some)
     }
 
     /// Begins to write a blob. Dropped before it is complete, nothing remains.

@@ -14,7 +14,7 @@ use openagents_workspace::{Caller, Clock, NewFile};
 
 use crate::room::{Room, assert_nowhere, caller, payload_keys};
 
-fn member(agent_id: &str) -> Caller {
+pub(crate) fn member(agent_id: &str) -> Caller {
     Caller::new(agent_id.parse().unwrap(), Role::Member)
 }
 
@@ -25,19 +25,19 @@ fn new_file(filename: &str) -> NewFile {
     }
 }
 
-fn in_general(filename: &str) -> NewFile {
+pub(crate) fn in_general(filename: &str) -> NewFile {
     NewFile {
         channel: Some("general".to_owned()),
         ..new_file(filename)
     }
 }
 
-fn blobs(directory: &Path) -> usize {
+pub(crate) fn blobs(directory: &Path) -> usize {
     std::fs::read_dir(directory.join("files")).unwrap().count()
 }
 
 impl Room {
-    async fn upload(&self, who: &str, new: NewFile, content: &str) -> Result<FileInfo, ErrorCode> {
+    pub(crate) async fn upload(&self, who: &str, new: NewFile, content: &str) -> Result<FileInfo, ErrorCode> {
         self.upload_expecting(who, new, content, None).await
     }
 

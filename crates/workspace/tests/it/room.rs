@@ -88,6 +88,7 @@ impl Room {
             session_key: None,
             metadata: None,
             after,
+            log: None,
             backlog,
         };
         Ok(Reader::of(self.workspace.attach(attach).await?))

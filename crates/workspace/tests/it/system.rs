@@ -173,6 +173,7 @@ impl Room {
             session_key: None,
             metadata: None,
             after: None,
+            log: None,
             backlog: Backlog::All,
         };
         Reader::of(self.workspace.attach(attach).await.unwrap())
