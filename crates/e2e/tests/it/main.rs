@@ -6,3 +6,4 @@ mod secure;
 mod small_client;
 mod stopped;
 mod unix;
+mod worker;
