@@ -1,6 +1,7 @@
 //! End-to-end suites.
 
 mod agents;
+mod examples;
 mod kill;
 mod secure;
 mod small_client;
