@@ -29,6 +29,15 @@ impl Peer {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> anyhow::Result<(Self, String)> {
+        let mut peer = Self::spawn(program, arguments, environment)?;
+        let Some(line) = peer.line().await? else {
+            bail!("{arguments:?} ended before it was ready")
+        };
+        Ok((peer, line))
+    }
+
+    /// Starts a program that says by other means when it is ready.
+    pub fn spawn(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).envs(environment.iter().copied());
         command
@@ -39,14 +48,10 @@ impl Peer {
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let stdout = child.stdout.take().context("the output is piped")?;
-        let mut peer = Self {
+        Ok(Self {
             child,
             lines: BufReader::new(stdout).lines(),
-        };
-        let Some(line) = peer.line().await? else {
-            bail!("{arguments:?} ended before it was ready")
-        };
-        Ok((peer, line))
+        })
     }
 
     /// Its process id; none once it has ended.

@@ -10,7 +10,7 @@ use anyhow::Context;
 use openagents_client::{AgentClient, Event};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(crate) async fn main() -> anyhow::Result<()> {
     let oracle = join("oracle").await?;
     let asker = join("asker").await?;
 

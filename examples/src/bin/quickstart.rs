@@ -11,7 +11,7 @@ use openagents_client::AgentClient;
 use serde_json::json;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(crate) async fn main() -> anyhow::Result<()> {
     let host = env::args().nth(1).unwrap_or_else(|| "127.0.0.1".to_owned());
     let port = env::args()
         .nth(2)

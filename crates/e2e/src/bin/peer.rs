@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
-use openagents_client::{AgentClient, Event, PendingPublish};
+use openagents_client::{AgentClient, Event, HookResult, PendingPublish, Worker, WorkerAgent};
 use openagents_e2e::ledger::Ledger;
 use openagents_server::{Config, Server};
 use serde_json::json;
@@ -25,7 +25,10 @@ async fn main() -> anyhow::Result<()> {
         ["echo"] => echo().await,
         ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
-        _ => bail!("serve DIRECTORY DURABILITY PORT | send PORT AGENT TO LEDGER | receive PORT AGENT LEDGER"),
+        ["work", port] => Ok(Laborer.run("127.0.0.1", port.parse()?).await?),
+        _ => bail!(
+            "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO LEDGER | receive PORT AGENT LEDGER | work PORT"
+        ),
     }
 }
 
@@ -128,6 +131,21 @@ async fn receive(port: &str, agent_id: &str, path: PathBuf) -> anyhow::Result<()
     client.connect_to_server("127.0.0.1", port.parse()?).await?;
     announce("receiving");
     std::future::pending().await
+}
+
+/// An agent that has a last word.
+struct Laborer;
+
+impl WorkerAgent for Laborer {
+    async fn on_startup(&self, _: &Worker) -> HookResult {
+        announce("working");
+        Ok(())
+    }
+
+    async fn on_shutdown(&self, worker: &Worker) -> HookResult {
+        worker.post_to_channel("general", "That is all.").await;
+        Ok(())
+    }
 }
 
 #[expect(

@@ -1,5 +1,6 @@
 //! End-to-end suites.
 
+mod examples;
 mod kill;
 mod meeting;
 mod messages;
@@ -8,3 +9,4 @@ mod small_client;
 mod stopped;
 mod tokens;
 mod unix;
+mod worker;
