@@ -525,10 +525,8 @@ fn erase(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Resul
     transaction.commit()
 }
 
-/// Copies the write-ahead log into the file and empties it, so that no earlier version of a page stays behind.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    let busy: bool = connection.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy {
+    if !database::empty_journal(connection)? {
         tracing::warn!("another program reads the log; erased text may stay in log.db-wal until it stops");
     }
     Ok(())
