@@ -148,7 +148,7 @@ impl Workspace {
         settings: Settings,
         progress: impl FnMut(Sequence, Sequence),
     ) -> Result<Sequence, StoreError> {
-        Store::discard_view(directory)?;
+        Store::discard_views(directory)?;
         let workspace = Self::open_with(directory, settings, progress).await?;
         let head = workspace.head();
         workspace.close().await;
