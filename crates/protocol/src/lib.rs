@@ -30,6 +30,7 @@ mod pattern;
 mod receipt;
 mod secret;
 mod sequence;
+mod text;
 
 pub use address::{Address, Source};
 pub use draft::{Draft, Intent, MessageTarget, mentions, message_content};
@@ -42,3 +43,4 @@ pub use receipt::{Counts, Receipt, Recipient, RecipientState};
 pub use record::Header;
 pub use secret::Secret;
 pub use sequence::Sequence;
+pub use text::text_of;

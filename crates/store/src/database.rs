@@ -1,4 +1,4 @@
-//! What the log and the view share: how a file is opened, who runs the statements, and the pool of readers.
+//! What the files of a store share: how a file is opened, who runs the statements, and the pool of readers.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use openagents_protocol::Sequence;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -208,6 +209,13 @@ pub(crate) fn checkpoint_rarely(connection: &Connection) -> rusqlite::Result<()>
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)
 }
 
+/// Copies the write-ahead log into the file and empties it, so that no earlier version of a page stays behind. Whether
+/// that was done: another program that reads the file can keep it from being done.
+pub(crate) fn empty_journal(connection: &Connection) -> rusqlite::Result<bool> {
+    let busy: bool = connection.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(!busy)
+}
+
 /// Connections that read one file, opened when needed.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -269,6 +277,52 @@ impl Pool {
             .push(connection);
         Ok(answer)
     }
+}
+
+/// The log that a file beside it follows, as noted down in its table `meta`.
+pub(crate) fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
+    let text: Option<String> = connection
+        .query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+/// Notes down which log a file follows.
+pub(crate) fn put_log_id(connection: &Connection, id: Uuid) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (name, value) VALUES ('log_id', ?1)",
+        [id.to_string()],
+    )?;
+    Ok(())
+}
+
+/// A number of the table `meta`; 0 where it was never noted down.
+pub(crate) fn number(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let number = connection
+        .query_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+        .optional()?;
+    Ok(number.unwrap_or_default())
+}
+
+/// Notes a number down.
+pub(crate) fn put_number(connection: &Connection, name: &str, number: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute((name, number))?;
+    Ok(())
+}
+
+/// The files of a database: itself and, where they are, those beside it.
+pub(crate) fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| with_suffix(path, suffix))
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// A sequence as the database keeps numbers; those beyond its range become its largest.

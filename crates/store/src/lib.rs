@@ -1,7 +1,7 @@
-//! The durable event log of a workspace and the view that is built from it.
+//! The durable event log of a workspace and what is built from it: the view, and the search index.
 //!
 //! The log is what is true; the view is what follows from it, kept so that a start and a question need not read the
-//! log. A workspace decides, appends to the log, and tells the view what that changed.
+//! log. A workspace decides, appends to the log, and tells the view what that changed, and the index what was said.
 //!
 //! | module | |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `copy` | [`LogCopy`]: a copy of a log, made while somebody else writes to it |
 //! | `new_directory`, `replacement` | [`NewDirectory`], [`Replacement`]: files that appear all at once |
 //! | [`view`] | [`View`]: state, streams, events by id, cursors; rebuilt from the log at any time |
+//! | [`search`] | [`search::Index`]: which messages say what; rebuilt from the log as well |
 //! | `contract` | the suite that every log passes, behind the feature `contract` |
 //!
 //! The crate does not know what a record means: which streams it is in and what it changes is said by whoever commits
@@ -41,6 +42,7 @@ use std::sync::Arc;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod log;
+pub mod search;
 pub mod view;
 
 mod copy;
@@ -58,7 +60,7 @@ pub use new_directory::NewDirectory;
 pub use replacement::Replacement;
 pub use view::{Loaded, Stream, Update, View};
 
-/// The log and the view in the directory of a workspace.
+/// The log, the view and the search index in the directory of a workspace.
 ///
 /// One server at a time: the log holds the lock of the directory until it is dropped.
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub struct Store {
     pub log: Arc<SqliteLog>,
     /// What follows from it.
     pub view: View,
+    /// What is said in it.
+    pub search: search::Index,
 }
 
 /// How a store works.
@@ -81,7 +85,7 @@ pub struct Options {
 impl Store {
     /// Opens the store in a directory, which is made when it is missing.
     ///
-    /// Waits for the disk, but not long: neither log nor view is read whole. A [`Replacement`] that was complete and not
+    /// Waits for the disk, but not long: none of the three is read whole. A [`Replacement`] that was complete and not
     /// finished is finished first.
     ///
     /// # Errors
@@ -99,22 +103,26 @@ impl Store {
         }
         let log = SqliteLog::open_locked(directory, lock, options.durability, options.execution)?;
         let (view, loaded) = View::open(directory, log.id(), log.head(), options.execution)?;
+        let search = search::Index::open(directory, log.id(), log.head(), options.execution)?;
         Ok((
             Self {
                 log: Arc::new(log),
                 view,
+                search,
             },
             loaded,
         ))
     }
 
-    /// Empties the view in a directory, so that the next start builds it from the log. Cursors stay.
+    /// Empties the view and the search index in a directory, so that the next start builds them from the log. Cursors
+    /// stay.
     ///
     /// # Errors
     ///
     /// [`Error::Locked`] while a server uses the directory.
-    pub fn discard_view(directory: &Path) -> Result<(), Error> {
+    pub fn discard_views(directory: &Path) -> Result<(), Error> {
         let _lock = directory::Lock::take(directory)?;
+        search::Index::discard(directory)?;
         View::discard(directory)
     }
 }
@@ -148,7 +156,7 @@ mod tests {
             Err(Error::Locked { .. })
         ));
         assert!(matches!(
-            Store::discard_view(&directory),
+            Store::discard_views(&directory),
             Err(Error::Locked { .. })
         ));
         drop(store);
@@ -158,7 +166,7 @@ mod tests {
         assert_eq!(store.log.head(), Sequence::new(2));
         drop(store);
 
-        Store::discard_view(&directory).unwrap();
+        Store::discard_views(&directory).unwrap();
         let (_, loaded) = Store::open(&directory, Options::default()).unwrap();
         assert_eq!(loaded.applied, Sequence::ZERO);
     }

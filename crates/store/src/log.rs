@@ -55,7 +55,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// batch is in the log, and the log refuses further appends until it is opened again.
     fn append(&self, batch: Vec<Entry>) -> LogFuture<'_, Vec<Sequence>>;
 
-    /// Reads records in order, those after a sequence, at most `limit`. An empty answer means: none yet.
+    /// Reads records in order, those after a sequence: at most `limit`, and fewer where they are large. An empty answer
+    /// means: none yet.
     fn read(&self, after: Sequence, limit: usize) -> LogFuture<'_, Vec<Record>>;
 
     /// Reads the records at these sequences, in ascending order; those that do not exist are passed over.

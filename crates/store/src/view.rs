@@ -337,7 +337,7 @@ impl View {
     /// What was said of messages later, in the order of the ids, and how far the view followed the log just then.
     pub async fn annotations(&self, messages: Vec<EventId>) -> Result<(Sequence, Vec<Annotations>), Error> {
         let read = move |transaction: &rusqlite::Transaction<'_>| {
-            let applied = file::number(transaction, "applied")?;
+            let applied = database::number(transaction, "applied")?;
             let found = messages
                 .iter()
                 .map(|message| notes::of_message(transaction, message));

@@ -159,7 +159,7 @@ impl Workspace {
         settings: Settings,
         progress: impl FnMut(Sequence, Sequence),
     ) -> Result<Sequence, StoreError> {
-        Store::discard_view(directory)?;
+        Store::discard_views(directory)?;
         let stored = load(directory, &settings, progress).await?;
         stored.store.log.close().await?;
         Ok(stored.store.log.head())

@@ -26,6 +26,9 @@ const WRITE_BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
 /// bridge a checkpoint, short enough to bound what a crash loses. An append that finds no space waits.
 const QUEUE_RECORDS: usize = 65_536;
 
+/// About as many bytes are read at a time: a batch of large records takes no more memory than one of small ones.
+const READ_BYTES: usize = 8 * 1024 * 1024;
+
 /// Records that the background writer stores in a transaction, so that followers need not wait for the whole queue.
 const DRAIN_RECORDS: usize = 4_096;
 
@@ -226,7 +229,19 @@ impl EventLog for SqliteLog {
                 let mut statement = transaction.prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM log WHERE ?1 < sequence AND sequence <= ?2 ORDER BY sequence LIMIT ?3"
                 ))?;
-                statement.query_map(range, decode)?.collect()
+                let mut rows = statement.query(range)?;
+                let (mut records, mut bytes) = (Vec::new(), 0);
+                while bytes < READ_BYTES
+                    && let Some(row) = rows.next()?
+                {
+                    let length = |column| -> rusqlite::Result<usize> {
+                        let text = row.get_ref(column)?.as_str_or_null()?;
+                        Ok(text.map_or(0, str::len))
+                    };
+                    bytes += length(1)? + length(2)?;
+                    records.push(decode(row)?);
+                }
+                Ok(records)
             };
             self.shared.readers.read(read).await
         })
@@ -523,10 +538,8 @@ fn erase(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Resul
     transaction.commit()
 }
 
-/// Copies the write-ahead log into the file and empties it, so that no earlier version of a page stays behind.
 fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
-    let busy: bool = connection.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy {
+    if !database::empty_journal(connection)? {
         tracing::warn!("another program reads the log; erased text may stay in log.db-wal until it stops");
     }
     Ok(())
@@ -880,6 +893,23 @@ mod tests {
         log.close().await.unwrap();
         assert!(matches!(log.append(entries(1)).await, Err(Error::Closed)));
         assert_eq!(log.read(Sequence::ZERO, 10).await.unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn large_records_are_read_a_few_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Os);
+        let mut large = entry(1);
+        large.body.text_representation = Some("x".repeat(READ_BYTES / 4));
+        let sequences = log.append(vec![large; 10]).await.unwrap();
+        let first = log.read(Sequence::ZERO, 100).await.unwrap();
+        assert_eq!(first.len(), 4);
+        let rest = log.read(sequences[3], 100).await.unwrap();
+        assert_eq!(rest[0].sequence, sequences[4]);
+        let mut huge = entry(2);
+        huge.body.text_representation = Some("x".repeat(READ_BYTES * 2));
+        let sequences = log.append(vec![huge]).await.unwrap();
+        assert_eq!(log.read(sequences[0].previous(), 100).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openagents_protocol::{AgentId, ChannelName, Sequence};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
 use super::{ChannelRow, Loaded, Stream, index, state};
@@ -107,7 +107,7 @@ fn try_open(path: &Path, log: Log) -> Result<Result<Fitting, &'static str>, Erro
         connection.pragma_update(None, "synchronous", "normal")?;
         connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
         database::checkpoint_rarely(&connection)?;
-        let id = match log_id(&connection)? {
+        let id = match database::log_id(&connection)? {
             Some(id) => id,
             None if is_unused(&connection)? => {
                 start(&connection, Some(log.id), &[])?;
@@ -147,9 +147,8 @@ fn replace(path: &Path, log: Log, damage: &Error) -> Result<Fitting, Error> {
 }
 
 fn set_aside(path: &Path) -> Result<(), Error> {
-    for suffix in ["", "-wal", "-shm"] {
-        let from = with_suffix(path, suffix);
-        let to = with_suffix(&with_suffix(path, ".damaged"), suffix);
+    let aside = database::files(&database::with_suffix(path, ".damaged"));
+    for (from, to) in database::files(path).into_iter().zip(aside) {
         match fs::rename(&from, to) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::from_io(&from, error));
@@ -160,18 +159,12 @@ fn set_aside(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
 /// Replaces all tables by empty ones in one transaction, keeping the cursors into the same log.
 fn start_over(path: &Path, log: Option<Log>) -> Result<(), Error> {
     let work = || {
         let mut connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let id = log_id(&transaction).unwrap_or_default();
+        let id = database::log_id(&transaction).unwrap_or_default();
         let cursors = match log {
             Some(log) if id != Some(log.id) => Vec::new(),
             log => cursors(&transaction, log.map_or(Sequence::MAX, |log| log.head)).unwrap_or_default(),
@@ -198,8 +191,8 @@ fn drop_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 /// The cursors of a damaged view, as far as they can be read.
 fn salvage(path: &Path, log: Log) -> Vec<(AgentId, Sequence)> {
     let read = || {
-        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        if log_id(&connection)? == Some(log.id) {
+        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if database::log_id(&connection)? == Some(log.id) {
             cursors(&connection, log.head)
         } else {
             Ok(Vec::new())
@@ -219,18 +212,15 @@ fn start(
             .execute((agent.as_str(), to_integer(*sequence)))?;
     }
     if let Some(id) = log_id {
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (name, value) VALUES ('log_id', ?1)",
-            [id.to_string()],
-        )?;
+        database::put_log_id(connection, id)?;
     }
     Ok(())
 }
 
 fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
     let mut loaded = Loaded {
-        applied: to_sequence(number(connection, "applied")?),
-        id_watermark: number(connection, "id_watermark")?.cast_unsigned(),
+        applied: to_sequence(database::number(connection, "applied")?),
+        id_watermark: database::number(connection, "id_watermark")?.cast_unsigned(),
         cursors: cursors(connection, Sequence::MAX)?,
         ..Loaded::default()
     };
@@ -242,22 +232,6 @@ fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
 /// Nothing was ever committed to it: it was made just now, or by somebody who then was stopped.
 fn is_unused(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_one("SELECT NOT EXISTS (SELECT 1 FROM meta)", [], |row| row.get(0))
-}
-
-fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
-    let text: Option<String> = connection
-        .query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    Ok(text.and_then(|text| text.parse().ok()))
-}
-
-pub(super) fn number(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
-    let number = connection
-        .query_one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-        .optional()?;
-    Ok(number.unwrap_or_default())
 }
 
 /// The cursors, none of them after the head of the log: what it lost will be written again with other content.

@@ -6,7 +6,7 @@ use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{EventKind, Indexed, StateChange, Stream, Update, index, notes};
-use crate::database::to_integer;
+use crate::database::{self, to_integer};
 
 /// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
 /// and simpler than choosing.
@@ -76,8 +76,8 @@ impl Writer {
                         .execute((agent.as_str(), to_integer(update.applied)))?;
                 }
             }
-            put_number(&transaction, "applied", to_integer(update.applied))?;
-            put_number(&transaction, "id_watermark", update.id_watermark.cast_signed())?;
+            database::put_number(&transaction, "applied", to_integer(update.applied))?;
+            database::put_number(&transaction, "id_watermark", update.id_watermark.cast_signed())?;
         }
         for (agent, sequence) in &update.cursors {
             transaction
@@ -201,11 +201,4 @@ fn find_end(transaction: &Transaction<'_>, stream: &Stream) -> rusqlite::Result<
         sequence: 0,
         position: 0,
     })
-}
-
-fn put_number(transaction: &Transaction<'_>, name: &str, number: i64) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
-        .execute((name, number))?;
-    Ok(())
 }

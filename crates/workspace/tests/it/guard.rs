@@ -272,6 +272,7 @@ async fn a_human_in_the_chain_begins_it_anew() {
         session_key: None,
         metadata,
         after: None,
+        log: None,
         backlog: Backlog::All,
     });
     let _ana = ana.await.unwrap();
@@ -369,6 +370,7 @@ async fn people_learn_of_a_loop_between_two_agents_and_not_who_they_are() {
                 session_key: None,
                 metadata,
                 after: None,
+                log: None,
                 backlog: Backlog::All,
             })
             .await
