@@ -3,6 +3,7 @@
 mod agents;
 mod channels;
 mod direct;
+mod files;
 mod groups;
 mod kill;
 mod meeting;
