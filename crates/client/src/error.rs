@@ -255,6 +255,34 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The stable word for it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local_file",
+            Self::NotConnected(_) => "not_connected",
+            Self::Connect(error) => error.code(),
+            Self::Call(error) => error.code(),
+            Self::Refused(error) => error.code.as_str(),
+            Self::Broken(_) => "connection_lost",
+            Self::Silent => "timed_out",
+            Self::Altered => "checksum_mismatch",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
+    /// Whether the same transfer may succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Local { .. } | Self::TooLarge { .. } => false,
+            Self::NotConnected(error) | Self::Refused(error) => error.is_retryable(),
+            Self::Connect(error) => error.is_retryable(),
+            Self::Call(error) => error.is_retryable(),
+            Self::Broken(_) | Self::Silent | Self::Altered => true,
+        }
+    }
+}
+
 /// The outcome of a call that changes something, as the documentation shows it.
 pub(crate) fn respond(outcome: Result<Receipt, CallError>) -> EventResponse {
     EventResponse::from(outcome.map_err(|error| match error {

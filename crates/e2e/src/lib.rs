@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use dice::Dice;
 pub use disk::Disk;
-pub use peer::{Ended, Peer};
+pub use peer::{Ended, Peer, memory_kib};
 pub use rest::{Reply, Request};
 pub use stage::{Heard, Stage, check_event, keys, payload_keys};
 pub use wire::Wire;

@@ -59,6 +59,16 @@ impl Peer {
         self.child.id()
     }
 
+    /// The most memory that was ever resident of it, in KiB.
+    pub fn peak_memory_kib(&self) -> anyhow::Result<u64> {
+        memory_kib(&self.id().context("it runs")?.to_string(), "VmHWM")
+    }
+
+    /// The memory that is resident of it now, in KiB.
+    pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        memory_kib(&self.id().context("it runs")?.to_string(), "VmRSS")
+    }
+
     /// The next line it prints; none at its end.
     pub async fn line(&mut self) -> anyhow::Result<Option<String>> {
         Ok(self.lines.next_line().await?)
@@ -88,4 +98,14 @@ impl Peer {
     pub async fn ended(mut self) -> anyhow::Result<Ended> {
         Ok(self.child.wait().await?)
     }
+}
+
+/// A size of a process (`self` for this one) from what Linux says of it, in KiB.
+pub fn memory_kib(process: &str, key: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+        .context("it is told")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

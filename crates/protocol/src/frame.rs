@@ -429,14 +429,27 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ErrorBody> {
             if inner.is_syntax() || inner.is_eof() {
                 return ErrorBody::new(ErrorCode::InvalidFrame, format!("not JSON: {inner}"));
             }
+            let message = inner.to_string();
             ErrorBody {
                 code: ErrorCode::InvalidField,
-                message: inner.to_string(),
-                // A missing field is not on the path; the message names it.
-                field: (path != ".").then_some(path),
+                field: to_blame(&path, &message),
+                message,
             }
         })
     })
+}
+
+/// The field that is to blame where reading failed at a path, for this reason. One that is missing is not on the path.
+pub fn to_blame(path: &str, reason: &str) -> Option<String> {
+    let missing = reason
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split_once('`'))
+        .map(|(name, _)| name);
+    match (path, missing) {
+        (".", missing) => missing.map(str::to_owned),
+        (path, Some(missing)) => Some(format!("{path}.{missing}")),
+        (path, None) => Some(path.to_owned()),
+    }
 }
 
 /// What a frame that cannot be read was meant to be, when that much can be read.

@@ -310,12 +310,12 @@ impl Load {
 
 async fn idle(scratch: &Path) -> anyhow::Result<()> {
     let (server, port) = serve(&scratch.join("idle"), "fsync").await?;
-    let empty = resident(&server)?;
+    let empty = server.memory_kib()?;
     let mut clients = Vec::with_capacity(IDLE);
     for number in 0..IDLE {
         clients.push(join(&format!("idle-{number}"), port).await?);
     }
-    let full = resident(&server)?;
+    let full = server.memory_kib()?;
     println!(
         "{IDLE} idle agents: {full} KiB resident, {empty} KiB before, {} KiB each",
         (full - empty) / IDLE as u64
@@ -326,9 +326,9 @@ async fn idle(scratch: &Path) -> anyhow::Result<()> {
 async fn size(scratch: &Path) -> anyhow::Result<()> {
     let data: PathBuf = scratch.join("size");
     let (server, port) = serve(&data, "os").await?;
-    let empty = resident(&server)?;
+    let empty = server.memory_kib()?;
     Load::begin(port).await?.run(|sent| sent < MANY).await?;
-    let full = resident(&server)?;
+    let full = server.memory_kib()?;
     println!("{MANY} events: {full} KiB resident after the load, {empty} KiB before it");
     server.signal("TERM").await?;
     server.ended().await?;
@@ -337,18 +337,7 @@ async fn size(scratch: &Path) -> anyhow::Result<()> {
     println!(
         "{MANY} events: ready after {:.1} ms, {} KiB resident",
         micros(begun.elapsed()) / 1e3,
-        resident(&server)?
+        server.memory_kib()?
     );
     Ok(())
-}
-
-/// Resident memory of a process, in KiB.
-fn resident(server: &Peer) -> anyhow::Result<u64> {
-    let id = server.id().context("it runs")?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
 use openagents_client::{AgentClient, Event, HookResult, PendingPublish, Worker, WorkerAgent};
 use openagents_e2e::ledger::Ledger;
+use openagents_e2e::memory_kib;
 use openagents_server::{Config, Server};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -22,6 +23,7 @@ async fn main() -> anyhow::Result<()> {
     match arguments[..] {
         ["serve", directory, durability, port] => serve(directory, durability, port).await,
         ["send", port, agent_id, to, ledger] => send(port, agent_id, to, Path::new(ledger)).await,
+        ["transfer", port, file] => transfer(port, Path::new(file)).await,
         ["echo"] => echo().await,
         ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
@@ -41,6 +43,22 @@ async fn serve(directory: &str, durability: &str, port: &str) -> anyhow::Result<
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     terminate.recv().await;
     server.shutdown().await;
+    Ok(())
+}
+
+/// Sends a file, fetches it again and compares; tells the memory this took at most, before and after.
+async fn transfer(port: &str, path: &Path) -> anyhow::Result<()> {
+    let client = AgentClient::new("sender");
+    client.connect_to_server("127.0.0.1", port.parse()?).await?;
+    let workspace = client.workspace();
+    announce(&memory_kib("self", "VmHWM")?.to_string());
+    let shared = workspace.channel("general").upload_file(path).await?;
+    let copy = path.with_extension("copy");
+    workspace.download_file(&shared.id, &copy).await?;
+    announce(&memory_kib("self", "VmHWM")?.to_string());
+    let (one, other) = (std::fs::metadata(path)?.len(), std::fs::metadata(&copy)?.len());
+    anyhow::ensure!(one == other, "the copy has {other} bytes instead of {one}");
+    client.disconnect().await;
     Ok(())
 }
 

@@ -1,12 +1,21 @@
 //! End-to-end suites.
 
+mod agents;
+mod channels;
+mod direct;
 mod examples;
+mod files;
+mod groups;
 mod kill;
 mod meeting;
 mod messages;
+mod reactions;
 mod secure;
 mod small_client;
 mod stopped;
+mod system_events;
+mod threads;
 mod tokens;
 mod unix;
+mod waiting;
 mod worker;

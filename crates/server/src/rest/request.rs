@@ -204,8 +204,12 @@ fn unreadable(rejection: &QueryRejection) -> ErrorBody {
     let mut source: Option<&(dyn error::Error + 'static)> = Some(rejection);
     while let Some(current) = source {
         if let Some(found) = current.downcast_ref::<Inner>() {
-            let parameter = found.path().to_string();
-            return ErrorBody::field(ErrorCode::InvalidField, &parameter, found.inner().to_string());
+            let message = found.inner().to_string();
+            return ErrorBody {
+                code: ErrorCode::InvalidField,
+                field: frame::to_blame(&found.path().to_string(), &message),
+                message,
+            };
         }
         source = current.source();
     }

@@ -296,7 +296,10 @@ async fn bad_requests_are_told_what_is_wrong_and_where() {
     let events = "/rest/v1/events";
     assert_eq!(send(events, "{").await, (400, ErrorCode::InvalidJson, None));
     assert_eq!(send(events, "").await, (400, ErrorCode::InvalidJson, None));
-    assert_eq!(send(events, "{}").await, (400, ErrorCode::InvalidField, None));
+    assert_eq!(
+        send(events, "{}").await,
+        (400, ErrorCode::InvalidField, Some("event_name".into()))
+    );
     assert_eq!(
         send(events, r#"{"event_name": 7}"#).await,
         (400, ErrorCode::InvalidField, field("event_name"))
