@@ -81,7 +81,8 @@ async fn a_worker_reads_what_was_said() -> anyhow::Result<()> {
 async fn a_worker_knows_who_and_what_is_there() -> anyhow::Result<()> {
     let workspace = Workspace::serve_with(|config| {
         let mut moderators = Group::open("moderators");
-        moderators.permissions = Some(vec!["delete_posts".to_owned()]);
+        let permissions = ["read_channels", "post_messages", "delete_posts"];
+        moderators.permissions = Some(permissions.map(str::to_owned).into());
         config.workspace.groups = vec![moderators];
         config.workspace.default_group = "moderators".to_owned();
     })
