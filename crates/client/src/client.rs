@@ -177,9 +177,14 @@ impl AgentClient {
         None
     }
 
-    /// Hands no more events to handlers in this session, and waits until those that run have returned. What has not
-    /// begun comes again in the next one. Everything can still be sent, and waits still get their answers.
-    pub(crate) async fn drain(&self) {
+    /// Hands no more events to handlers in this session, and waits until those that run have returned: the first half
+    /// of leaving in good order. What has not begun comes again in the next session. Everything can still be sent, and
+    /// waits still get their answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it waits no longer; handlers get nothing more all the same.
+    pub async fn drain(&self) {
         if let Some(link) = self.core().link() {
             link.dispatch.drain().await;
         }

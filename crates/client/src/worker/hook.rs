@@ -8,6 +8,7 @@ use super::handle::Worker;
 
 /// A hook of [`crate::WorkerAgent`] that is called for certain events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HookKind {
     /// `on_channel_post`.
     ChannelPost,
@@ -73,6 +74,7 @@ impl HookKind {
 
 /// A hook with what it is called with.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Hook {
     /// `on_channel_post`.
     ChannelPost(ChannelMessageContext),

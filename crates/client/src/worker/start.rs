@@ -143,7 +143,7 @@ impl<A: WorkerAgent> StartWorker<A> {
     }
 
     /// Starts, and works until the process is asked to end, by Ctrl-C or SIGTERM, until [`Worker::request_stop`], or
-    /// until the workspace ends the session for good.
+    /// until the workspace ends the session for good. Asked a second time, it does not wait for the shutdown.
     ///
     /// # Errors
     ///
@@ -155,8 +155,12 @@ impl<A: WorkerAgent> StartWorker<A> {
             () = signals.next() => return Ok(()),
         };
         tokio::select! {
-            ended = running.wait_for_stop() => ended,
-            () = signals.next() => running.stop().await,
+            ended = running.wait_for_stop() => return ended,
+            () = signals.next() => {}
+        }
+        tokio::select! {
+            ended = running.stop() => ended,
+            () = signals.next() => Ok(()),
         }
     }
 

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -311,4 +312,34 @@ async fn a_log_that_starts_over_is_read_from_its_start() {
     line.welcome(Sequence::ZERO, Sequence::new(3)).await;
     line.event(direct(1, "bob", "hello")).await;
     assert_eq!(within(LIMIT, events.next()).await.unwrap().text(), Some("hello"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_told_with_its_reason_and_another_connection_is_none() {
+    let peer = Peer::bind().await;
+    let (client, line) = peer.joined("me").await;
+    let mut closed = pin!(client.closed());
+    let reconnecting = async {
+        let server = async {
+            line.leave_and_close().await;
+            peer.welcome().await
+        };
+        let (connected, line) = tokio::join!(client.connect_to_server("127.0.0.1", peer.port), server);
+        connected.unwrap();
+        line
+    };
+    let mut line = tokio::select! {
+        biased; // The end would be noticed first.
+        reason = &mut closed => panic!("it ended: {reason:?}"),
+        line = reconnecting => line,
+    };
+    line.goodbye(ErrorCode::SessionReplaced).await;
+    let reason = within(LIMIT, closed).await.unwrap();
+    assert_eq!(reason.code, ErrorCode::SessionReplaced);
+
+    let (client, line) = peer.joined("me").await;
+    let (left, reason, ()) = tokio::join!(client.disconnect(), client.closed(), line.leave_and_close());
+    assert!(left);
+    assert_eq!(reason, None);
+    assert_eq!(client.closed().await, None, "it is over already");
 }

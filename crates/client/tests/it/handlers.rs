@@ -5,7 +5,7 @@ use openagents_client::Event;
 use openagents_protocol::frame::ClientFrame;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::peer::{LIMIT, Peer, event, within};
+use crate::peer::{LIMIT, Peer, direct, event, within};
 
 /// Handlers write what they did here; tests read it in order.
 fn journal() -> (mpsc::Sender<String>, mpsc::Receiver<String>) {
@@ -290,4 +290,43 @@ async fn what_a_later_session_brings_again_is_not_handled_again() {
         assert_eq!(read(&mut journal).await, expected);
     }
     line.acknowledged(4).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_drained_handles_what_runs_leaves_the_rest_and_can_still_ask() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    let (write, mut journal) = journal();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    client
+        .register_event_handler("test.*", move |event: Event| {
+            let (write, gate) = (write.clone(), Arc::clone(&gate));
+            async move {
+                write.send(event.event_id).await.unwrap();
+                gate.acquire().await.unwrap().forget();
+            }
+        })
+        .unwrap();
+    line.event(event(1, "test.event", "bob")).await;
+    line.event(event(2, "test.event", "bob")).await;
+    assert_eq!(read(&mut journal).await, "e1");
+    let asking = async {
+        // The drain has begun: it is polled first.
+        line.event(event(3, "test.event", "carol")).await;
+        let bob = client.workspace().agent("bob");
+        let answering = async {
+            let question = line.publish().await;
+            line.accepted(&question, 4).await;
+            let answer = direct(5, "bob", "yes").in_response_to(question.event.event_id);
+            line.event(answer).await;
+        };
+        let (answer, ()) = tokio::join!(bob.send_and_wait("Still there?", LIMIT), answering);
+        assert_eq!(answer.unwrap().text(), Some("yes"));
+        opened.add_permits(3);
+    };
+    within(LIMIT, async { tokio::join!(client.drain(), asking) }).await;
+    line.acknowledged(1).await;
+    line.quiet().await;
+    assert!(journal.try_recv().is_err(), "only the first was handled");
 }

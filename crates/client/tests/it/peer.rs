@@ -155,6 +155,11 @@ impl Line {
         }
     }
 
+    /// Waits for the goodbye, and hangs up.
+    pub(crate) async fn leave_and_close(mut self) {
+        self.left().await;
+    }
+
     /// Pings and reads the pong, which must be the very next frame: nothing else was on its way.
     pub(crate) async fn quiet(&mut self) {
         self.ping(0).await;

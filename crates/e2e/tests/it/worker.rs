@@ -1,7 +1,7 @@
 //! Agents with hooks against a real server.
 
+mod acting;
 mod contexts;
 mod files;
-mod helpers;
 mod life;
 mod talk;

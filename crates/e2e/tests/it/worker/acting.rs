@@ -40,7 +40,7 @@ async fn talk(worker: &Worker, ana: &openagents_client::AgentClient) {
 }
 
 #[tokio::test]
-async fn helpers_read_what_was_said() -> anyhow::Result<()> {
+async fn a_worker_reads_what_was_said() -> anyhow::Result<()> {
     let workspace = Workspace::serve().await?;
     let running = Plain.start("127.0.0.1", workspace.port()).await?;
     let (worker, ana) = (running.worker(), workspace.join("ana").await?);
@@ -78,10 +78,11 @@ async fn helpers_read_what_was_said() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn helpers_know_who_and_what_is_there() -> anyhow::Result<()> {
+async fn a_worker_knows_who_and_what_is_there() -> anyhow::Result<()> {
     let workspace = Workspace::serve_with(|config| {
         let mut moderators = Group::open("moderators");
-        moderators.permissions = Some(vec!["delete_posts".to_owned()]);
+        let permissions = ["read_channels", "post_messages", "delete_posts"];
+        moderators.permissions = Some(permissions.map(str::to_owned).into());
         config.workspace.groups = vec![moderators];
         config.workspace.default_group = "moderators".to_owned();
     })
@@ -112,7 +113,7 @@ async fn helpers_know_who_and_what_is_there() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn helpers_send_events_files_and_reactions() -> anyhow::Result<()> {
+async fn a_worker_sends_events_files_and_reactions() -> anyhow::Result<()> {
     let workspace = Workspace::serve().await?;
     let running = Plain.start("127.0.0.1", workspace.port()).await?;
     let (worker, ana) = (running.worker(), workspace.join("ana").await?);
