@@ -1,5 +1,6 @@
 //! End-to-end suites.
 
+mod backup;
 mod examples;
 mod kill;
 mod meeting;
