@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    agents, bench, channels, completions, demo, history, network, post, rebuild, send, serve, tail, token,
+    agents, backup, bench, channels, completions, demo, history, network, post, rebuild, restore, send,
+    serve, tail, token,
 };
 use crate::output::Output;
 
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Tail(tail::Arguments),
     History(history::Arguments),
     Token(token::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
     Rebuild(rebuild::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),

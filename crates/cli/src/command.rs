@@ -1,6 +1,7 @@
 //! The commands, a module each.
 
 pub(crate) mod agents;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod channels;
 pub(crate) mod completions;
@@ -9,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod network;
 pub(crate) mod post;
 pub(crate) mod rebuild;
+pub(crate) mod restore;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod tail;
@@ -37,6 +39,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tail(arguments) => tail::run(arguments, output).await,
         Command::History(arguments) => history::run(arguments, output).await,
         Command::Token(arguments) => Box::pin(token::run(arguments, output)).await,
+        Command::Backup(arguments) => backup::run(arguments, output).await,
+        Command::Restore(arguments) => restore::run(arguments, output).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, output).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Command::Completions(arguments) => completions::run(&arguments),

@@ -315,6 +315,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_write_ahead_log_starts_over_while_a_copy_is_made() {
+        let large = |number| {
+            let mut large = entry(number);
+            large.body.text_representation = Some("x".repeat(100_000));
+            large
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        log.append((0..400).map(large).collect()).await.unwrap();
+        let into = tempfile::tempdir().unwrap();
+        let mut making = LogCopy::begin(directory.path(), into.path()).unwrap();
+        let through = making.original_head().unwrap();
+        let mut appended = 0_u64;
+        while !making.step(through).unwrap().is_empty() {
+            for _ in 0..4 {
+                log.append((0..40).map(large).collect()).await.unwrap();
+                appended += 40 * 100_000;
+            }
+        }
+        let length = fs::metadata(directory.path().join("log.db-wal")).unwrap().len();
+        assert!(
+            3 * length < appended,
+            "{length} bytes of {appended} written meanwhile"
+        );
+    }
+
+    #[tokio::test]
     async fn a_copy_can_go_on_and_can_end_earlier() {
         let directory = tempfile::tempdir().unwrap();
         let log = open(directory.path());

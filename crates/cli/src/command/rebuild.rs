@@ -1,13 +1,14 @@
 //! `openagents rebuild`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use openagents_protocol::Sequence;
 use openagents_server::{Settings, Workspace};
 use serde_json::json;
 
+use crate::meter::Meter;
 use crate::output::{self, Output};
 use crate::settings::default_data;
 
@@ -15,7 +16,7 @@ use crate::settings::default_data;
 const LOG: &str = "log.db";
 
 const EXAMPLES: &str = "\
-Needed when the view is damaged, or lost by a restored backup. The server has to be stopped.
+Needed when the view is damaged and the server does not notice. The server has to be stopped.
 
 Examples:
   openagents rebuild
@@ -37,17 +38,10 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     }
     let mut settings = Settings::default();
     settings.channels.clear();
-    let on_terminal = std::io::stderr().is_terminal();
-    let head = Workspace::rebuild(&data, settings, |done, all| {
-        if on_terminal {
-            let percent = done.get() * 100 / all.get().max(1);
-            eprint!("\r{percent:>3} % of {all} records");
-        }
-    })
-    .await;
-    if on_terminal {
-        eprintln!();
-    }
+    let mut meter = Meter::new();
+    let show = |done: Sequence, all: Sequence| meter.show("view", done.get(), all.get());
+    let head = Workspace::rebuild(&data, settings, show).await;
+    drop(meter);
     let head = head.with_context(|| format!("cannot rebuild the workspace in {}", data.display()))?;
     match output {
         Output::Human => output::line(format!("rebuilt {} up to sequence {head}", data.display()))?,

@@ -20,6 +20,8 @@ async fn help_shows_the_commands_and_examples() {
       tail         Watch what happens
       history      Read what was said
       token        Make, list and revoke tokens
+      backup       Copy a workspace into a new directory, also while a server uses it
+      restore      Make a workspace of a backup, or of its beginning
       rebuild      Build the view of a workspace anew from its log
       bench        Measure a running server
       completions  Print completions for a shell
@@ -57,6 +59,8 @@ async fn every_command_has_help() {
         "tail",
         "history",
         "token",
+        "backup",
+        "restore",
         "rebuild",
         "bench",
         "completions",

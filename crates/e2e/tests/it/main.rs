@@ -1,6 +1,7 @@
 //! End-to-end suites.
 
 mod agents;
+mod backup;
 mod channels;
 mod direct;
 mod examples;
