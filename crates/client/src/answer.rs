@@ -11,7 +11,7 @@ const MAX_KEPT: usize = 64;
 
 /// Who waits for the answer to what.
 ///
-/// An answer is a stored event that names the question in `response_to` or `reply_to_id`. Peers that never do
+/// An answer is a stored event of the one who was asked that names the question in `response_to` or `reply_to_id`. Peers that never do
 /// that answer an agent with an unlinked direct message after the question; it goes to the oldest question to
 /// that agent only.
 #[derive(Default)]
@@ -172,7 +172,7 @@ impl Answers {
 impl Asked {
     fn reaches(&self, event: &Event) -> bool {
         match self {
-            Self::Agent(_) => true,
+            Self::Agent(agent) => event.source_id == *agent,
             Self::Channel(channel) => event.destination_id.as_ref() == Some(channel),
         }
     }
@@ -209,6 +209,17 @@ mod tests {
         reply.reply_to_id = Some("q1".into());
         assert!(answers.offer(&Arc::new(reply)));
         assert_eq!((answered(&mut first), answered(&mut second)), (Some(11), Some(9)));
+    }
+
+    #[test]
+    fn what_somebody_else_links_to_a_question_is_no_answer() {
+        let mut answers = Answers::default();
+        let (_, mut question) = answers.ask("q1", bob());
+        let mut foreign = message(2).in_response_to("q1");
+        foreign.source_id = "mallory".into();
+        assert!(!answers.offer(&Arc::new(foreign)));
+        assert!(answers.offer(&Arc::new(message(3).in_response_to("q1"))));
+        assert_eq!(answered(&mut question), Some(3));
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Dice {
     }
 
     /// One of several.
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         let index = self.roll(of.len() as u64);
-        &of[usize::try_from(index).expect("an index into a slice")]
+        of[usize::try_from(index).expect("an index into a slice")]
     }
 }

@@ -58,8 +58,8 @@ impl AgentConnection {
 
     /// Sends and waits for the answer.
     ///
-    /// An answer is an event that names this message in `response_to` or `reply_to_id`; messages sent from
-    /// inside a handler do so by themselves. Of a peer that never does, the next direct message counts, once,
+    /// An answer is an event of that agent that names this message in `response_to` or `reply_to_id`; messages sent
+    /// from inside a handler do so by themselves. Of a peer that never does, the next direct message counts, once,
     /// for the oldest open question to it. The wait begins before the message is sent and goes on while the
     /// client reconnects, so no answer is too fast, and one that came is not missed. Handlers see it as well.
     ///

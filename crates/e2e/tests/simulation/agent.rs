@@ -122,8 +122,10 @@ impl Life {
     async fn stay(&self) -> turmoil::Result {
         loop {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            if let Err(CallError::NotConnected(_)) = self.client.list_mods().await {
-                self.connect().await;
+            match self.client.list_mods().await {
+                Ok(_) => self.scene.answered(self.host),
+                Err(CallError::NotConnected(_)) => self.connect().await,
+                Err(_) => {}
             }
         }
     }
@@ -166,7 +168,7 @@ impl Life {
             .map(|agent| agent.name.as_str())
             .filter(|name| *name != self.plan().name)
             .collect();
-        (*dice.pick(&others)).to_owned()
+        dice.pick(&others).to_owned()
     }
 
     /// A text that nobody else says.
@@ -194,7 +196,7 @@ impl Life {
 
     fn post(&self, dice: &mut Dice, mention: &str) -> Event {
         let content = json!({"content": {"text": format!("{}{mention}", self.words("post"))}});
-        let room = *dice.pick(&ROOMS);
+        let room = dice.pick(&ROOMS);
         self.event(
             dice,
             "channel.message.posted",
@@ -286,7 +288,7 @@ impl Life {
     }
 
     async fn move_about(&self, dice: &mut Dice) {
-        let room = self.client.workspace().channel(*dice.pick(&ROOMS[1..]));
+        let room = self.client.workspace().channel(dice.pick(&ROOMS[1..]));
         // Whether it worked is in the log.
         drop(if dice.once_in(2) {
             room.join().await
@@ -298,7 +300,7 @@ impl Life {
     /// Asks the workspace for this and that, which must not disturb anything.
     async fn look(&self, dice: &mut Dice) {
         let workspace = self.client.workspace();
-        drop(workspace.channel(*dice.pick(&ROOMS)).get_messages(20).await);
+        drop(workspace.channel(dice.pick(&ROOMS)).get_messages(20).await);
         drop(workspace.list_agents().await);
         drop(workspace.conversations(10).await);
     }

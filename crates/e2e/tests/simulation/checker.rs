@@ -16,6 +16,7 @@ type Life<'a> = (&'a str, u32);
 /// - What was refused for good is not.
 /// - Events that one life sent are in the log in the order in which it sent them.
 /// - An event is handled at the sequence it has in the log, once in a life at most, and those of one source in log order.
+///   (Who leaves a channel and comes back is given then what was held back meanwhile.)
 /// - Every event was handled to its end, in one life at least, by everybody it is for, and seen by nobody else.
 /// - What the disk knows of how far an agent is never goes back, and nothing before it was left unhandled.
 /// - A wait for an answer returns the answer to that question, of the agent that was asked.
@@ -27,6 +28,7 @@ pub(crate) fn check(log: &[Record], entries: &[Entry]) -> Vec<String> {
             _ => None,
         })
         .collect();
+    let model = Model::of(log);
     let mut places: HashMap<&str, &Record> = HashMap::new();
     for record in log {
         let id = record.header.event_id.as_str();
@@ -36,8 +38,8 @@ pub(crate) fn check(log: &[Record], entries: &[Entry]) -> Vec<String> {
         }
     }
     check_sent(&places, entries, &mut broken);
-    check_lives(&places, entries, &mut broken);
-    check_deliveries(log, entries, &mut broken);
+    check_lives(&places, &model, entries, &mut broken);
+    check_deliveries(log, &model, entries, &mut broken);
     check_answers(log, entries, &mut broken);
     broken
 }
@@ -96,7 +98,7 @@ fn check_sent(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut V
     }
 }
 
-fn check_lives(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut Vec<String>) {
+fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry], broken: &mut Vec<String>) {
     let mut handled: HashSet<(Life<'_>, &str)> = HashSet::new();
     let mut last: HashMap<(Life<'_>, &str), u64> = HashMap::new();
     let mut durable: HashMap<&str, u64> = HashMap::new();
@@ -108,15 +110,18 @@ fn check_lives(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut 
                 if !handled.insert((life, id)) {
                     broken.push(format!("{id} was handled twice by {who} in life {number}"));
                 }
-                let place = places.get(id.as_str()).map(|record| record.sequence.get());
+                let record = places.get(id.as_str());
+                let place = record.map(|record| record.sequence.get());
                 if place != Some(*sequence) {
                     broken.push(format!(
                         "{id} was handled by {who} at {sequence}, in the log it is at {place:?}"
                     ));
                 }
-                let before = last.insert((life, source), *sequence).unwrap_or(0);
-                if *sequence < before {
-                    broken.push(format!("{id} at {sequence} was handled by {who} after {before}"));
+                if record.is_some_and(|record| model.audience(record).must.contains(who)) {
+                    let before = last.insert((life, source), *sequence).unwrap_or(0);
+                    if *sequence < before {
+                        broken.push(format!("{id} at {sequence} was handled by {who} after {before}"));
+                    }
                 }
             }
             // Cursors do not wait for the disk: a power cut may take their last moments.
@@ -141,8 +146,7 @@ fn check_lives(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut 
     }
 }
 
-fn check_deliveries(log: &[Record], entries: &[Entry], broken: &mut Vec<String>) {
-    let model = Model::of(log);
+fn check_deliveries(log: &[Record], model: &Model, entries: &[Entry], broken: &mut Vec<String>) {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     // When each agent was through with an event, as a place in the journal.
     let mut through: HashMap<(&str, &str), usize> = HashMap::new();
@@ -247,4 +251,208 @@ fn text_of(record: &Record) -> Option<&str> {
     let payload = &record.body.as_ref()?.payload;
     let content = payload.get("content").and_then(|content| content.get("text"));
     content.or_else(|| payload.get("text"))?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use openagents_protocol::record::{Act, Body};
+    use openagents_protocol::{Header, Json, Sequence, Source};
+    use serde_json::json;
+
+    use super::*;
+    use crate::journal::Answer;
+
+    /// Record 1 and 2: `one` and `other` come. Then these messages, from `one` unless it is an answer.
+    fn log(messages: &[(&str, &str, &str)]) -> Vec<Record> {
+        let joined = |_| Act::AgentJoined {
+            metadata: Json::empty_object(),
+            generated: false,
+        };
+        let mut log: Vec<Record> = ["one", "other"]
+            .iter()
+            .map(|agent| record("agent.joined", agent, "agent:broadcast", joined(agent), ""))
+            .collect();
+        log.extend(messages.iter().map(|(id, to, text)| {
+            let author = if crate::agent::is_answer(text) {
+                "other"
+            } else {
+                "one"
+            };
+            let mut record = record("test.event", author, to, Act::Message { reply_to: None }, text);
+            record.header.event_id = id.parse().expect("a legal id");
+            record
+        }));
+        for (record, sequence) in log.iter_mut().zip(1..) {
+            record.sequence = Sequence::new(sequence);
+        }
+        log
+    }
+
+    fn record(name: &str, author: &str, to: &str, act: Act, text: &str) -> Record {
+        let body = Body {
+            payload: json!({"text": text}).into(),
+            ..Body::empty()
+        };
+        let header = Header::new(
+            name.parse().expect("a legal name"),
+            Source::Agent(author.parse().expect("a legal id")),
+            to.parse().expect("a legal address"),
+            0,
+            act,
+            &body,
+        );
+        Record {
+            sequence: Sequence::ZERO,
+            header,
+            body: Some(body),
+        }
+    }
+
+    fn of(who: &str, life: u32, fact: Fact) -> Entry {
+        Entry {
+            at_ms: 0,
+            who: who.to_owned(),
+            life,
+            fact,
+        }
+    }
+
+    fn handled(who: &str, life: u32, id: &str, sequence: u64) -> [Entry; 2] {
+        let (id, source) = (id.to_owned(), "one".to_owned());
+        let end = Fact::Handled { id: id.clone() };
+        [
+            of(who, life, Fact::Handling { id, sequence, source }),
+            of(who, life, end),
+        ]
+    }
+
+    fn sent(id: &str) -> Entry {
+        let sent = Fact::Sent {
+            id: id.to_owned(),
+            destination: "agent:other".to_owned(),
+            text: "hello".to_owned(),
+        };
+        of("one", 1, sent)
+    }
+
+    fn accepted(id: &str, sequence: u64) -> Entry {
+        let id = id.to_owned();
+        of("one", 1, Fact::Accepted { id, sequence })
+    }
+
+    /// Two messages to `other`, at 3 and 4, which it handled; and what happened beside.
+    fn check_beside(entries: &[Entry], expected: &[&str]) {
+        let log = log(&[("a", "agent:other", "hello"), ("b", "agent:other", "hello")]);
+        let mut all: Vec<Entry> = [handled("other", 1, "a", 3), handled("other", 1, "b", 4)]
+            .into_iter()
+            .flatten()
+            .collect();
+        all.extend_from_slice(entries);
+        assert_eq!(check(&log, &all), expected);
+    }
+
+    #[test]
+    fn what_is_as_promised_is_left_alone() {
+        check_beside(&[sent("a"), sent("b"), accepted("a", 3), accepted("b", 4)], &[]);
+        check_beside(&handled("other", 2, "a", 3), &[]);
+        let cursors = |cursor| of("server", 1, Fact::Cursors(vec![("other".to_owned(), cursor)]));
+        check_beside(
+            &[cursors(3), cursors(4), of("stage", 0, Fact::PowerCut), cursors(3)],
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_was_lost_moved_or_changed_is_named() {
+        check_beside(
+            &[accepted("c", 5)],
+            &["c was acknowledged at 5 and is not in the log"],
+        );
+        check_beside(&[accepted("a", 4)], &["a was acknowledged at 4 and is at 3"]);
+        check_beside(
+            &[sent("b"), sent("a")],
+            &["a was sent later than what is behind it in the log"],
+        );
+        let refused = Fact::Refused {
+            id: "a".to_owned(),
+            code: "invalid_field".to_owned(),
+            nothing_happened: true,
+        };
+        check_beside(
+            &[of("one", 1, refused)],
+            &["a was refused (invalid_field) and is in the log"],
+        );
+        let twice = log(&[("a", "agent:none", "hello"), ("a", "agent:none", "hello")]);
+        assert_eq!(check(&twice, &[]), ["a is in the log at 3 and at 4"]);
+    }
+
+    #[test]
+    fn what_was_handled_twice_out_of_order_or_by_others_is_named() {
+        check_beside(
+            &handled("other", 1, "b", 4),
+            &["b was handled twice by other in life 1"],
+        );
+        let backwards = [handled("other", 2, "b", 4), handled("other", 2, "a", 3)];
+        check_beside(backwards.as_flattened(), &["a at 3 was handled by other after 4"]);
+        check_beside(
+            &handled("third", 1, "a", 3),
+            &["third was given a at 3, which is not for it"],
+        );
+    }
+
+    #[test]
+    fn what_was_passed_over_is_named() {
+        let log = log(&[("a", "agent:other", "hello")]);
+        assert_eq!(check(&log, &[]), ["a at 3 was never handled by other"]);
+        let cursors = |cursor| of("server", 1, Fact::Cursors(vec![("other".to_owned(), cursor)]));
+        let mut early = vec![cursors(3)];
+        early.extend(handled("other", 1, "a", 3));
+        assert_eq!(
+            check(&log, &early),
+            ["other was taken to be at 3 before it had handled a at 3"]
+        );
+        check_beside(
+            &[cursors(4), cursors(3)],
+            &["the cursor of other went back from 4 to 3"],
+        );
+    }
+
+    #[test]
+    fn an_answer_to_something_else_or_of_somebody_else_is_named() {
+        let log = log(&[
+            ("q", "agent:none", "question 1"),
+            ("r", "agent:none", "answer to question 1"),
+            ("s", "agent:none", "answer to question 2"),
+        ]);
+        let verdict = |source: &str, text: &str, sequence| {
+            let asked = Fact::Asked {
+                text: "question 1".to_owned(),
+                whom: "other".to_owned(),
+            };
+            let answered = Fact::Answered {
+                question: "question 1".to_owned(),
+                answer: Answer {
+                    id: String::new(),
+                    sequence,
+                    source: source.to_owned(),
+                    linked: true,
+                    text: text.to_owned(),
+                },
+            };
+            check(&log, &[of("one", 1, asked), of("one", 1, answered)])
+        };
+        assert!(verdict("other", "answer to question 1", 4).is_empty());
+        assert_eq!(
+            verdict("other", "answer to question 2", 5),
+            ["question 1 was answered with answer to question 2"]
+        );
+        assert_eq!(
+            verdict("third", "answer to question 1", 4),
+            ["question 1 was asked of other and answered by third"]
+        );
+        assert_eq!(
+            verdict("other", "answer to question 1", 3),
+            ["question 1 was answered by what was said before it"]
+        );
+    }
 }

@@ -72,14 +72,17 @@ impl Flawed {
 
     fn spoil(&mut self, mut event: Value) -> Vec<Value> {
         match self.flaw {
-            Flaw::AcknowledgesTooEarly | Flaw::ForgetsCursors => vec![event],
             Flaw::LosesDeliveries if self.events.is_multiple_of(40) => Vec::new(),
             Flaw::DoublesDeliveries if self.events.is_multiple_of(40) => {
                 let mut again = event.clone();
                 again["sequence"] = (event["sequence"].as_u64().unwrap_or(0) + 1).into();
+                again["event_id"] = format!("{} again", event["event_id"]).into();
                 vec![event, again]
             }
-            Flaw::LosesDeliveries | Flaw::DoublesDeliveries => vec![event],
+            Flaw::LosesDeliveries
+            | Flaw::DoublesDeliveries
+            | Flaw::AcknowledgesTooEarly
+            | Flaw::ForgetsCursors => vec![event],
             Flaw::LeaksMessages => {
                 let mut stray = STRAY.lock().expect("poisoned");
                 let direct = event["destination_id"] == format!("agent:{}", self.agent);
@@ -96,10 +99,10 @@ impl Flawed {
                     .collect()
             }
             Flaw::MixesAnswers => {
-                if let Some(question) = event["response_to"].as_str().map(str::to_owned) {
-                    if let Some(other) = self.question.replace(question) {
-                        event["response_to"] = other.into();
-                    }
+                if let Some(question) = event["response_to"].as_str().map(str::to_owned)
+                    && let Some(other) = self.question.replace(question)
+                {
+                    event["response_to"] = other.into();
                 }
                 vec![event]
             }

@@ -43,6 +43,30 @@ async fn a_seed_plays_the_same_round_every_time() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The checker finds what is wrong with a broken build, and with each of them something that fits.
+#[tokio::test]
+async fn the_checker_catches_every_flaw() -> anyhow::Result<()> {
+    let player = Player::new().await?;
+    let player = &player;
+    let flaws = [
+        ("acknowledges_too_early", "is not in the log"),
+        ("loses_deliveries", "was never handled by"),
+        ("doubles_deliveries", "in the log it is at None"),
+        ("leaks_messages", "which is not for it"),
+        ("mixes_answers", "was answered with"),
+        ("forgets_cursors", "went back from"),
+    ];
+    assert_eq!(flaws.map(|(flaw, _)| flaw), plan::Flaw::ALL.map(|(name, _)| name));
+    let rounds = futures_util::stream::iter(flaws);
+    let rounds = rounds.map(async |(flaw, sign)| anyhow::Ok((flaw, sign, player.play(2, Some(flaw)).await?)));
+    let rounds: Vec<_> = rounds.buffered(2).try_collect().await?;
+    for (flaw, sign, verdict) in rounds {
+        let found = verdict.broken.iter().any(|broken| broken.contains(sign));
+        assert!(found, "{flaw}: {:#?}", verdict.broken);
+    }
+    Ok(())
+}
+
 /// `SIMULATION_SEED` is the first seed, `SIMULATION_ROUNDS` how many there are from there on.
 #[tokio::test]
 async fn rounds_of_many_seeds_hold() -> anyhow::Result<()> {

@@ -55,8 +55,8 @@ impl Model {
     }
 
     fn moved(&mut self, agent: String, channel: &str, at: u64, moved: Move) {
-        let moves = self.moves.entry((agent, channel.to_owned())).or_default();
-        moves.push((at, moved));
+        let key = (agent, channel.to_owned());
+        self.moves.entry(key).or_default().push((at, moved));
     }
 
     /// Who is concerned by an event that an agent sent.
@@ -79,8 +79,8 @@ impl Model {
             }
             let (may, must) = match &header.destination {
                 Address::Agent(addressee) => {
-                    let addressed = addressee.as_str() == agent;
-                    (addressed, addressed)
+                    let is_for_it = addressee.as_str() == agent;
+                    (is_for_it, is_for_it)
                 }
                 Address::Channel(channel) => self.membership(agent, channel.as_str(), at),
                 Address::Everyone => (true, true),

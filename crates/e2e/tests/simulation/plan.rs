@@ -81,7 +81,7 @@ impl Plan {
                 _ => (Duration::ZERO, Duration::ZERO),
             },
             hands: 1 + dice.roll(3),
-            rest_ms: *dice.pick(&[50, 200, 1000]),
+            rest_ms: dice.pick(&[50, 200, 1000]),
             picky: number == 3 && dice.once_in(2),
         });
         Self {
@@ -93,9 +93,9 @@ impl Plan {
                 Durability::Fsync
             },
             guarded: dice.once_in(2),
-            latency: Duration::from_millis(*dice.pick(&[2, 10, 60])),
-            active: dice.milliseconds(15_000, 30_000),
-            calm_ms: *dice.pick(&[500, 2_000, 5_000]),
+            latency: Duration::from_millis(dice.pick(&[2, 10, 60])),
+            active: dice.milliseconds(8_000, 20_000),
+            calm_ms: dice.pick(&[500, 2_000, 5_000]),
             flaw,
         }
     }

@@ -23,8 +23,9 @@ use crate::{agent, answers, checker, server};
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// A round in which nobody does anything for this long is over.
-const QUIET: Duration = Duration::from_secs(20);
+/// A round in which nobody does anything for this long, while everybody is connected, is over: longer than any handler
+/// takes.
+const QUIET: Duration = Duration::from_secs(8);
 
 /// A round that is not quiet by then, after the faults are over, never will be.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -178,7 +179,7 @@ impl Stage<'_> {
         let (mut seen, mut since) = (0, self.sim.elapsed());
         while self.sim.elapsed() < since + QUIET {
             self.step()?;
-            if self.scene.journal.len() != seen {
+            if self.scene.journal.len() != seen || !self.scene.is_everybody_there() {
                 (seen, since) = (self.scene.journal.len(), self.sim.elapsed());
             }
             ensure!(
@@ -216,8 +217,7 @@ impl Stage<'_> {
         let synced = self.scene.is_simulated() && plan.durability == Durability::Fsync;
         match (plan.flaw, self.dice.roll(20)) {
             (Some(Flaw::AcknowledgesTooEarly), _) if synced => Fault::Crash(Ending::PowerCut),
-            (Some(Flaw::ForgetsCursors), _) => Fault::Crash(Ending::Kill),
-            (_, 0..=2) => Fault::Crash(Ending::Kill),
+            (Some(Flaw::ForgetsCursors), _) | (_, 0..=2) => Fault::Crash(Ending::Kill),
             (_, 3..=4) if synced => Fault::Crash(Ending::PowerCut),
             (_, 5) => Fault::Restart,
             (_, 6..=9) => Fault::AgentCrash,
@@ -272,7 +272,7 @@ impl Stage<'_> {
                 ("Hold".to_owned(), Some((for_long, Mend::Release(host))))
             }
             Fault::ClockJump => {
-                let by_ms = *self.dice.pick(&[50, 2_000, 3_600_000, 48 * 3_600_000]);
+                let by_ms = self.dice.pick(&[50, 2_000, 3_600_000, 48 * 3_600_000]);
                 let by_ms = if self.dice.once_in(2) { by_ms } else { -by_ms };
                 self.scene.jump(by_ms);
                 ("ClockJump".to_owned(), None)
@@ -299,7 +299,9 @@ impl Stage<'_> {
         if ending == Ending::PowerCut {
             self.scene.tell("stage", 0, Fact::PowerCut);
         }
-        if self.scene.plan.flaw == Some(Flaw::ForgetsCursors) {
+        let knew = |entry: &Entry| matches!(&entry.fact, Fact::Cursors(cursors) if !cursors.is_empty());
+        if self.scene.plan.flaw == Some(Flaw::ForgetsCursors) && self.scene.journal.entries().iter().any(knew)
+        {
             for file in ["view.db", "view.db-wal", "view.db-shm"] {
                 std::fs::remove_file(self.scene.data.join(file)).ok();
             }

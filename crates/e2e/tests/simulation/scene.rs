@@ -32,6 +32,8 @@ pub(crate) struct Scene {
     /// The wall clock of the process; absent where nobody simulates it.
     wall: Option<File>,
     lives: Vec<AtomicU32>,
+    /// When the server answered each agent last.
+    answered_ms: Vec<AtomicU64>,
     /// The faults are over: agents finish what they do and begin nothing new.
     pub(crate) over: AtomicBool,
     /// The server is to stop and start again, in good order.
@@ -55,6 +57,7 @@ impl Scene {
             wall,
             // The last one is for the server.
             lives: (0..=plan.agents.len()).map(|_| AtomicU32::new(0)).collect(),
+            answered_ms: plan.agents.iter().map(|_| AtomicU64::new(0)).collect(),
             over: AtomicBool::new(false),
             restart: Notify::new(),
             stop: CancellationToken::new(),
@@ -100,6 +103,19 @@ impl Scene {
         let life = self.lives[host].fetch_add(1, Ordering::Relaxed) + 1;
         self.tell(self.name(host), life, Fact::Began);
         life
+    }
+
+    /// The server answered an agent.
+    pub(crate) fn answered(&self, host: usize) {
+        self.answered_ms[host].store(self.now_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether the server answered every agent within the last moments.
+    pub(crate) fn is_everybody_there(&self) -> bool {
+        let now_ms = self.now_ms.load(Ordering::Relaxed);
+        self.answered_ms
+            .iter()
+            .all(|answered_ms| now_ms - answered_ms.load(Ordering::Relaxed) < 4_000)
     }
 
     fn name(&self, host: usize) -> &str {
