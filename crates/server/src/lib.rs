@@ -18,7 +18,7 @@ pub use config::{Config, Limits, Open, Tls};
 pub use error::Error;
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
-    Caller, Clock, DefaultMembership, Durability, FirstPost, Group, Principal, Settings, StoreError,
+    Caller, Clock, DefaultMembership, Derived, Durability, FirstPost, Group, Principal, Settings, StoreError,
     Workspace,
 };
 pub use server::Server;

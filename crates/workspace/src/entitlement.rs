@@ -3,7 +3,9 @@
 use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{Address, AgentId, ChannelName, Header, Sequence, Visibility};
 
+use crate::rights::permission::READ_CHANNELS;
 use crate::state::{Agent, State};
+use crate::workspace::Caller;
 
 /// Whether an agent may be given a record: addressed to it, to a channel of which it was a member then and is
 /// one now, or to everyone since it became known. Nobody gets an echo of what it sent, except what it sent to itself.
@@ -45,6 +47,27 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
 /// others.
 pub(crate) fn may_read_history(state: &State, agent_id: &AgentId, channel: &ChannelName) -> bool {
     state.is_member(agent_id, channel)
+}
+
+/// Whether a record is a message that somebody may read: in a channel whose history it may read, or as one of the two
+/// sides.
+pub(crate) fn may_read_message(state: &State, caller: &Caller, record: &Record) -> bool {
+    let header = &record.header;
+    let reads_channels = || caller.rights().require(READ_CHANNELS).is_ok();
+    record.is_message()
+        && is_visible(&caller.agent_id, header)
+        && match &header.destination {
+            Address::Channel(name) => {
+                let channel = state.channels.get(name);
+                channel.is_some_and(|channel| channel.created_at <= record.sequence)
+                    && may_read_history(state, &caller.agent_id, name)
+                    && reads_channels()
+            }
+            Address::Agent(addressee) => {
+                header.source.agent() == Some(&caller.agent_id) || *addressee == caller.agent_id
+            }
+            _ => false,
+        }
 }
 
 /// Whether one of the agent's subscriptions selects a record. Without any, everything is selected; answers to

@@ -10,6 +10,7 @@ use openagents_protocol::record::{Act, Record, Role};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
+use openagents_store::search::Index;
 use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use crate::decide::Wish;
 use crate::files::{Blobs, collect};
 use crate::follower::{Cursors, follow, indexed};
 use crate::guard::Counters;
+use crate::indexer::{HANDED, index};
 use crate::known::{KnownIds, made_at};
 use crate::live::Live;
 use crate::notes::Notes;
@@ -85,6 +87,15 @@ impl Caller {
     }
 }
 
+/// What follows from the log and can be built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived {
+    /// The state, the indexes, what was read.
+    View,
+    /// The words of messages.
+    SearchIndex,
+}
+
 /// The committed state with the position it holds at.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -99,6 +110,7 @@ pub(crate) struct Inner {
     store: Mutex<Option<Store>>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) view: View,
+    pub(crate) search: Index,
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
@@ -112,6 +124,10 @@ pub(crate) struct Inner {
     pub(crate) head_changed: watch::Sender<Sequence>,
     /// How far the view follows.
     pub(crate) indexed: watch::Sender<Sequence>,
+    /// How far the search index follows.
+    pub(crate) searchable: watch::Sender<Sequence>,
+    /// The search index is damaged; it is made anew when the workspace is opened the next time.
+    pub(crate) unsearchable: CancellationToken,
     /// Guards the number of events in each channel.
     channel_events: Mutex<HashMap<ChannelName, u64>>,
     commands: mpsc::Sender<Command>,
@@ -137,8 +153,8 @@ impl Workspace {
         Self::open_with(directory, settings, |_, _| ()).await
     }
 
-    /// Builds the view anew from the log; cursors are kept where they can be read. `progress` is told how far it
-    /// is and how far it goes.
+    /// Builds the view and the search index anew from the log; cursors are kept where they can be read. `progress` is
+    /// told how far which of them is and how far it goes, the view first.
     ///
     /// # Errors
     ///
@@ -146,11 +162,19 @@ impl Workspace {
     pub async fn rebuild(
         directory: &Path,
         settings: Settings,
-        progress: impl FnMut(Sequence, Sequence),
+        mut progress: impl FnMut(Derived, Sequence, Sequence),
     ) -> Result<Sequence, StoreError> {
         Store::discard_views(directory)?;
-        let workspace = Self::open_with(directory, settings, progress).await?;
+        let of_view = |done, all| progress(Derived::View, done, all);
+        let workspace = Self::open_with(directory, settings, of_view).await?;
         let head = workspace.head();
+        let mut searchable = workspace.0.searchable.subscribe();
+        while *searchable.borrow_and_update() < head {
+            tokio::select! {
+                _ = searchable.changed() => progress(Derived::SearchIndex, *searchable.borrow(), head),
+                () = workspace.0.unsearchable.cancelled() => break,
+            }
+        }
         workspace.close().await;
         Ok(head)
     }
@@ -167,6 +191,7 @@ impl Workspace {
         let (store, loaded) = Store::open(directory, options)?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
+        let search = store.search.clone();
         let blobs = Blobs::open(directory).map_err(|error| StoreError::from_io(directory, error))?;
         let mut state = State::load(&loaded, &settings);
         let Loaded {
@@ -198,6 +223,9 @@ impl Workspace {
             settings,
             log,
             view,
+            searchable: watch::Sender::new(search.indexed()),
+            unsearchable: CancellationToken::new(),
+            search,
             blobs,
             store: Mutex::new(Some(store)),
             committed: ArcSwap::from_pointee(Snapshot {
@@ -234,7 +262,11 @@ impl Workspace {
                 drained.cancel();
             }
         });
-        inner.tracker.spawn(follow(Arc::clone(&inner), watermark));
+        let (to_index, handed) = mpsc::channel(HANDED);
+        inner
+            .tracker
+            .spawn(follow(Arc::clone(&inner), watermark, to_index));
+        inner.tracker.spawn(index(Arc::clone(&inner), handed));
         inner.tracker.spawn(keep_leases(workspace.clone()));
         inner.tracker.spawn(beat(Arc::clone(&inner)));
         inner.tracker.spawn(archive_idle(workspace.clone()));
@@ -301,6 +333,16 @@ impl Workspace {
     /// How far the view follows; history and backlog beyond it come from memory.
     pub fn indexed(&self) -> Sequence {
         self.0.view.applied()
+    }
+
+    /// Waits until the search index has everything up to here; gives up when it never will.
+    pub async fn searchable_through(&self, through: Sequence) {
+        let mut searchable = self.0.searchable.subscribe();
+        tokio::select! {
+            _ = searchable.wait_for(|searchable| through <= *searchable) => {}
+            () = self.0.unsearchable.cancelled() => {}
+            () = self.0.closing.cancelled() => {}
+        }
     }
 
     /// The settings it was opened with.

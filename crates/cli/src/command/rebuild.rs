@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use openagents_server::{Settings, Workspace};
+use openagents_server::{Derived, Settings, Workspace};
 use serde_json::json;
 
 use crate::output::{self, Output};
@@ -15,7 +15,8 @@ use crate::settings::default_data;
 const LOG: &str = "log.db";
 
 const EXAMPLES: &str = "\
-Needed when the view is damaged, or lost by a restored backup. The server has to be stopped.
+Builds the search index as well. Needed when one of them is damaged, or lost by a restored
+backup. The server has to be stopped.
 
 Examples:
   openagents rebuild
@@ -38,10 +39,14 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     let mut settings = Settings::default();
     settings.channels.clear();
     let on_terminal = std::io::stderr().is_terminal();
-    let head = Workspace::rebuild(&data, settings, |done, all| {
+    let head = Workspace::rebuild(&data, settings, |what, done, all| {
         if on_terminal {
+            let what = match what {
+                Derived::View => "view",
+                Derived::SearchIndex => "search index",
+            };
             let percent = done.get() * 100 / all.get().max(1);
-            eprint!("\r{percent:>3} % of {all} records");
+            eprint!("\r{what}: {percent:>3} % of {all} records");
         }
     })
     .await;
