@@ -21,7 +21,7 @@ pub use error::Error;
 pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
-    Backup, Caller, Clock, DefaultMembership, Durability, FirstPost, Group, KeepError, Occupied, Principal,
-    Progress, Restore, Restored, Settings, StoreError, Workspace,
+    Backup, Caller, Clock, DefaultMembership, Derived, Durability, FirstPost, Group, KeepError, Occupied,
+    Principal, Progress, Restore, Restored, Settings, StoreError, Workspace,
 };
 pub use server::Server;

@@ -103,6 +103,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// Whether it is the same place.
+    pub fn is(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+
     /// A channel, or nothing and the two sides in their order.
     fn parts(&self) -> (&str, &str, &str) {
         match self {

@@ -3,14 +3,15 @@
 mod agents;
 mod channels;
 mod history;
+mod search;
 
 use openagents_protocol::call::{
     ArchiveChannel, Call, ConfigureChannel, CreateChannel, CreateToken, CreatedToken, DeleteChannel,
     DeleteFile, DeleteMessage, Done, EditMessage, Events, Explain, GetAgent, GetFile, GetMessage,
     GetPermissions, GetWorkspace, JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations,
     ListFiles, ListHeld, ListMembers, ListMessages, ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React,
-    ReadEvents, RevokeToken, SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo, Tokens, Unblock,
-    Unsubscribe, UpdateAgent, WorkspaceInfo,
+    ReadEvents, RevokeToken, SearchMessages, SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo,
+    Tokens, Unblock, Unsubscribe, UpdateAgent, WorkspaceInfo,
 };
 use openagents_protocol::frame::{SessionKind, read};
 use openagents_protocol::record::{Role, TokenGrant};
@@ -82,6 +83,9 @@ impl Workspace {
             React::METHOD => answer::<React>(&self.react(caller, parameters(params)?).await?),
             ListConversations::METHOD => {
                 answer::<ListConversations>(&self.list_conversations(caller, parameters(params)?).await?)
+            }
+            SearchMessages::METHOD => {
+                answer::<SearchMessages>(&self.search_messages(caller, parameters(params)?).await?)
             }
             ListFiles::METHOD => answer::<ListFiles>(&self.list_files(caller, parameters(params)?).await?),
             GetFile::METHOD => answer::<GetFile>(&self.get_file(caller, parameters(params)?).await?),

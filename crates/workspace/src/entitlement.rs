@@ -3,7 +3,9 @@
 use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{Address, AgentId, ChannelName, Header, Sequence, Visibility};
 
+use crate::rights::permission::READ_CHANNELS;
 use crate::state::{Agent, State};
+use crate::workspace::Caller;
 
 /// What the rights of a reader let it read, whoever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,28 @@ pub(crate) fn may_read(state: &State, agent_id: &AgentId, header: &Header, at: S
 /// others.
 pub(crate) fn may_read_history(state: &State, agent_id: &AgentId, channel: &ChannelName) -> bool {
     !state.is_blind(agent_id) && state.is_member(agent_id, channel)
+}
+
+/// Whether a record is a message, or a file that was shared, that somebody may read: in a channel whose history it may
+/// read, or as one of the two sides.
+pub(crate) fn may_read_message(state: &State, caller: &Caller, record: &Record) -> bool {
+    let header = &record.header;
+    let reads_channels = || caller.rights().require(READ_CHANNELS).is_ok();
+    let is_message = record.is_message() || matches!(header.act, Act::FileShared { .. });
+    is_message
+        && is_visible(&caller.agent_id, header)
+        && match &header.destination {
+            Address::Channel(name) => {
+                let channel = state.channels.get(name);
+                channel.is_some_and(|channel| channel.created_at <= record.sequence)
+                    && may_read_history(state, &caller.agent_id, name)
+                    && reads_channels()
+            }
+            Address::Agent(addressee) => {
+                header.source.agent() == Some(&caller.agent_id) || *addressee == caller.agent_id
+            }
+            _ => false,
+        }
 }
 
 /// Whether one of the agent's subscriptions selects a record. Without any, everything is selected; answers to

@@ -7,9 +7,10 @@ use openagents_protocol::record::Act;
 use openagents_protocol::{AgentId, EventId, Header, Sequence};
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Chain, Erasable, EventKind, Indexed, Note, Reacted, ReactionKey, Update};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Duration;
 
+use crate::indexer::Handed;
 use crate::known::made_at;
 use crate::recent::Kept;
 use crate::workspace::Inner;
@@ -139,7 +140,9 @@ pub(crate) fn note(header: &Header) -> Option<Note> {
 ///
 /// The view never gets ahead of what the log has stored, so that losing the end of the log cannot leave the
 /// view with events that no log knows.
-pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
+///
+/// What it took is handed to the search index; where that has no room for it, it reads the log later.
+pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::Sender<Handed>) {
     let mut stored = inner.log.stored();
     let mut head = inner.head_changed.subscribe();
     erase_deleted(&inner).await;
@@ -181,9 +184,14 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64) {
             .iter()
             .filter_map(|kept| made_at(&kept.commit.header().event_id))
             .fold(watermark, u64::max);
+        let after = inner.view.applied();
         commit(&inner, &batch, inner.cursors.take_dirty(), watermark).await;
         if inner.failed.is_cancelled() {
             return;
+        }
+        if let Ok(room) = index.try_reserve() {
+            let commits = batch.iter().map(|kept| Arc::clone(&kept.commit)).collect();
+            room.send(Handed { after, commits });
         }
         let deletes = |kept: &Kept| matches!(note(kept.commit.header()), Some(Note::Deleted(_)));
         if batch.iter().any(deletes) {

@@ -10,7 +10,8 @@
 //! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
 //!
 //! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
-//! `live` to a `reader`; `follower` brings the view up to the log; `entitlement` alone knows who may read what.
+//! `live` to a `reader`; `follower` brings the view up to the log, and `indexer` the search index up to the view;
+//! `entitlement` alone knows who may read what.
 
 mod archive;
 mod calls;
@@ -22,6 +23,7 @@ mod files;
 mod follower;
 mod groups;
 mod guard;
+mod indexer;
 mod keep;
 mod known;
 mod live;
@@ -48,4 +50,4 @@ pub use rights::{Group, permission};
 pub use session::{Attach, Deliveries, Outgoing, Session};
 pub use settings::{Clock, DefaultMembership, FirstPost, Settings};
 pub use token::{Principal, password_hash, stored_hash};
-pub use workspace::{Caller, Workspace};
+pub use workspace::{Caller, Derived, Workspace};

@@ -10,6 +10,7 @@ use openagents_protocol::record::{Record, Role};
 use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
 };
+use openagents_store::search::Index;
 use openagents_store::view::{Stream, View};
 use openagents_store::{Error as StoreError, EventLog, Lineage, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use crate::entitlement::Reading;
 use crate::files::{Blobs, collect};
 use crate::follower::{Cursors, follow};
 use crate::guard::Counters;
+use crate::indexer::{HANDED, index};
 use crate::known::KnownIds;
 use crate::live::Live;
 use crate::load::{Stored, load};
@@ -92,6 +94,15 @@ impl Caller {
     }
 }
 
+/// What follows from the log and can be built again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived {
+    /// The state, the indexes, what was read.
+    View,
+    /// The words of messages.
+    SearchIndex,
+}
+
 /// The committed state with the position it holds at.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -108,6 +119,7 @@ pub(crate) struct Inner {
     /// Which log it is.
     pub(crate) lineage: Lineage,
     pub(crate) view: View,
+    pub(crate) search: Index,
     pub(crate) blobs: Blobs,
     /// Turns for uploads.
     pub(crate) uploads: Arc<Semaphore>,
@@ -123,6 +135,10 @@ pub(crate) struct Inner {
     pub(crate) head_changed: watch::Sender<Sequence>,
     /// How far the view follows.
     pub(crate) indexed: watch::Sender<Sequence>,
+    /// How far the search index follows.
+    pub(crate) searchable: watch::Sender<Sequence>,
+    /// The search index is damaged; it is made anew when the workspace is opened the next time.
+    pub(crate) unsearchable: CancellationToken,
     /// Guards the number of events in each channel.
     channel_events: Mutex<HashMap<ChannelName, u64>>,
     commands: mpsc::Sender<Command>,
@@ -148,8 +164,8 @@ impl Workspace {
         Self::open_with(directory, settings, |_, _| ()).await
     }
 
-    /// Builds the view anew from the log; cursors are kept where they can be read. `progress` is told how far it
-    /// is and how far it goes. Nothing happens in the workspace meanwhile.
+    /// Builds the view and the search index anew from the log; cursors are kept where they can be read. `progress` is
+    /// told how far which of them is and how far it goes, the view first.
     ///
     /// # Errors
     ///
@@ -157,12 +173,21 @@ impl Workspace {
     pub async fn rebuild(
         directory: &Path,
         settings: Settings,
-        progress: impl FnMut(Sequence, Sequence),
+        mut progress: impl FnMut(Derived, Sequence, Sequence),
     ) -> Result<Sequence, StoreError> {
         Store::discard_views(directory)?;
-        let stored = load(directory, &settings, progress).await?;
-        stored.store.log.close().await?;
-        Ok(stored.store.log.head())
+        let of_view = |done, all| progress(Derived::View, done, all);
+        let workspace = Self::open_with(directory, settings, of_view).await?;
+        let head = workspace.head();
+        let mut searchable = workspace.0.searchable.subscribe();
+        while *searchable.borrow_and_update() < head {
+            tokio::select! {
+                _ = searchable.changed() => progress(Derived::SearchIndex, *searchable.borrow(), head),
+                () = workspace.0.unsearchable.cancelled() => break,
+            }
+        }
+        workspace.close().await;
+        Ok(head)
     }
 
     async fn open_with(
@@ -180,6 +205,7 @@ impl Workspace {
         } = load(directory, &settings, progress).await?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
+        let search = store.search.clone();
         let (commands, receiver) = mpsc::channel(QUEUE);
         let head = log.head();
         let inner = Arc::new(Inner {
@@ -190,6 +216,9 @@ impl Workspace {
             lineage: store.log.lineage().clone(),
             log,
             view,
+            searchable: watch::Sender::new(search.indexed()),
+            unsearchable: CancellationToken::new(),
+            search,
             blobs,
             store: Mutex::new(Some(store)),
             committed: ArcSwap::from_pointee(Snapshot {
@@ -226,7 +255,11 @@ impl Workspace {
                 drained.cancel();
             }
         });
-        inner.tracker.spawn(follow(Arc::clone(&inner), watermark));
+        let (to_index, handed) = mpsc::channel(HANDED);
+        inner
+            .tracker
+            .spawn(follow(Arc::clone(&inner), watermark, to_index));
+        inner.tracker.spawn(index(Arc::clone(&inner), handed));
         inner.tracker.spawn(keep_leases(workspace.clone()));
         inner.tracker.spawn(beat(Arc::clone(&inner)));
         inner.tracker.spawn(archive_idle(workspace.clone()));
@@ -298,6 +331,16 @@ impl Workspace {
     /// How far the view follows; history and backlog beyond it come from memory.
     pub fn indexed(&self) -> Sequence {
         self.0.view.applied()
+    }
+
+    /// Waits until the search index has everything up to here; gives up when it never will.
+    pub async fn searchable_through(&self, through: Sequence) {
+        let mut searchable = self.0.searchable.subscribe();
+        tokio::select! {
+            _ = searchable.wait_for(|searchable| through <= *searchable) => {}
+            () = self.0.unsearchable.cancelled() => {}
+            () = self.0.closing.cancelled() => {}
+        }
     }
 
     /// The settings it was opened with.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use openagents_protocol::Sequence;
-use openagents_server::{Settings, Workspace};
+use openagents_server::{Derived, Settings, Workspace};
 use serde_json::json;
 
 use crate::meter::Meter;
@@ -16,7 +16,8 @@ use crate::settings::default_data;
 const LOG: &str = "log.db";
 
 const EXAMPLES: &str = "\
-Needed when the view is damaged and the server does not notice. The server has to be stopped.
+Builds the search index as well. Needed when one of them is damaged and the server does not
+notice. The server has to be stopped.
 
 Examples:
   openagents rebuild
@@ -39,7 +40,13 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     let mut settings = Settings::default();
     settings.channels.clear();
     let mut meter = Meter::new();
-    let show = |done: Sequence, all: Sequence| meter.show("view", done.get(), all.get());
+    let show = |what, done: Sequence, all: Sequence| {
+        let what = match what {
+            Derived::View => "view",
+            Derived::SearchIndex => "search index",
+        };
+        meter.show(what, done.get(), all.get());
+    };
     let head = Workspace::rebuild(&data, settings, show).await;
     drop(meter);
     let head = head.with_context(|| format!("cannot rebuild the workspace in {}", data.display()))?;

@@ -10,8 +10,8 @@ use crate::Sequence;
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
 #[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct SearchMessages {
-    /// Words that all occur, at most 32 and 1,000 bytes. `"two words"` is a phrase, `deploy*` a beginning. Case and
-    /// accents do not count.
+    /// Words that all occur, at most 32 and 1,000 bytes. `"two words"` is a phrase, `deploy*` a beginning; every other
+    /// sign only separates words. Case and accents do not count.
     pub query: String,
     /// Only messages of this channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub struct FoundMessages {
     /// The `before` to go on with, where there may be more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Sequence>,
-    /// How far the search index follows the log.
+    /// Everything that was said up to here was looked through.
     pub indexed: Sequence,
 }
 

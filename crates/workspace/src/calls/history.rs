@@ -15,7 +15,7 @@ use openagents_store::view::{Annotations, Bounds, Direction, Note, Reacted, Stre
 
 use super::{agent_id, channel_name, page_limit, seconds, unreadable};
 use crate::decide::{Wish, no_channel};
-use crate::entitlement::{is_visible, may_read_history};
+use crate::entitlement::{is_visible, may_read_history, may_read_message};
 use crate::follower::note;
 use crate::rights::permission::READ_CHANNELS;
 use crate::workspace::{Caller, Inner, Workspace};
@@ -31,10 +31,10 @@ const NAMED_REACTORS: usize = 100;
 const MOST_UNREAD: usize = 10_000;
 
 /// Messages that belong together, and where they begin.
-struct History {
-    stream: Stream,
+pub(super) struct History {
+    pub(super) stream: Stream,
     /// Everything at or before it belongs to a channel that was deleted.
-    since: Sequence,
+    pub(super) since: Sequence,
 }
 
 impl Workspace {
@@ -172,7 +172,11 @@ impl Workspace {
         })
     }
 
-    async fn history_of(&self, caller: &Caller, params: &ListMessages) -> Result<History, ErrorBody> {
+    pub(super) async fn history_of(
+        &self,
+        caller: &Caller,
+        params: &ListMessages,
+    ) -> Result<History, ErrorBody> {
         let snapshot = self.snapshot();
         match (&params.channel, &params.agent_id, &params.thread_id) {
             (Some(channel), None, None) => {
@@ -226,24 +230,9 @@ impl Workspace {
             .await
             .map_err(|error| unreadable(&error))?;
         let snapshot = self.snapshot();
-        let readable = found.filter(|record| {
-            let header = &record.header;
-            let own = header.source.agent() == Some(&caller.agent_id);
-            let replied_to = record.is_message() || matches!(header.act, Act::FileShared { .. });
-            replied_to
-                && is_visible(&caller.agent_id, header)
-                && match &header.destination {
-                    Address::Channel(channel) => {
-                        let there = snapshot.state.channels.get(channel);
-                        there.is_some_and(|channel| channel.created_at <= record.sequence)
-                            && may_read_history(&snapshot.state, &caller.agent_id, channel)
-                            && caller.rights().require(READ_CHANNELS).is_ok()
-                    }
-                    Address::Agent(addressee) => own || *addressee == caller.agent_id,
-                    _ => false,
-                }
-        });
-        readable.ok_or_else(|| no_message(id))
+        found
+            .filter(|record| may_read_message(&snapshot.state, caller, record))
+            .ok_or_else(|| no_message(id))
     }
 
     /// Messages of a history that the caller may read and that are not erased, and whether there are more.

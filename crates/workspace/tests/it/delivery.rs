@@ -145,7 +145,9 @@ async fn a_rebuilt_or_lost_or_damaged_view_gives_the_same_answers() {
 
     let room = room
         .reopen_after(async |directory, settings| {
-            let head = Workspace::rebuild(directory, settings, |_, _| ()).await.unwrap();
+            let head = Workspace::rebuild(directory, settings, |_, _, _| ())
+                .await
+                .unwrap();
             assert!(Sequence::new(40) < head);
         })
         .await;

@@ -12,4 +12,5 @@ mod messages;
 mod presence;
 mod room;
 mod schedule;
+mod search;
 mod system;
