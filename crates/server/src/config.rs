@@ -8,6 +8,7 @@ use openagents_protocol::Secret;
 use openagents_workspace::Settings;
 
 use crate::Error;
+use crate::legacy::Legacy;
 
 /// The settings of a server; every limit has a default.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The limits of connections.
     pub limits: Limits,
+    /// The interface of OpenAgents 0.9, for its official client.
+    pub legacy: Legacy,
 }
 
 /// Whether a server that others can reach may go without tokens.
@@ -107,6 +110,7 @@ impl Config {
             open: Open::default(),
             allowed_origins: Vec::new(),
             limits: Limits::default(),
+            legacy: Legacy::default(),
         }
     }
 
