@@ -5,11 +5,13 @@
 mod admission;
 mod bad_input;
 mod harness;
+mod legacy;
 mod openapi;
 mod origins;
 mod other_ways;
 mod privacy;
 mod repetition;
+mod replay;
 mod rest;
 mod stubborn_clients;
 mod takeover;
