@@ -23,4 +23,9 @@ macro_rules! hidden {
     };
 }
 
-hidden!(Event, RegisterAgentRequest, RegisterAgentResponse, UnregisterAgentRequest);
+hidden!(
+    Event,
+    RegisterAgentRequest,
+    RegisterAgentResponse,
+    UnregisterAgentRequest
+);

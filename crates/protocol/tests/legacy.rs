@@ -9,16 +9,18 @@ const UPDATE: &str = "OPENAGENTS_UPDATE_GENERATED";
 #[test]
 fn the_generated_messages_are_up_to_date() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let description = protox::compile(
-        [folder.join("proto/agent_service.proto")],
-        [folder.join("proto")],
-    )
-    .expect("the description is valid");
+    let description = protox::compile([folder.join("proto/agent_service.proto")], [folder.join("proto")])
+        .expect("the description is valid");
     let out = tempfile::tempdir().expect("a folder");
     prost_build::Config::new()
         .out_dir(out.path())
         .btree_map(["."])
-        .skip_debug(["Event", "RegisterAgentRequest", "RegisterAgentResponse", "UnregisterAgentRequest"])
+        .skip_debug([
+            "Event",
+            "RegisterAgentRequest",
+            "RegisterAgentResponse",
+            "UnregisterAgentRequest",
+        ])
         .compile_fds(description)
         .expect("it can be generated from");
     let generated = fs::read_to_string(out.path().join("openagents.rs")).expect("it was generated");

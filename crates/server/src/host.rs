@@ -8,7 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorBody, ErrorCode, Secret};
-use openagents_workspace::{Group, Groups, Principal, Settings, StoreError, Workspace, password_hash, stored_hash};
+use openagents_workspace::{
+    Group, Groups, Principal, Settings, StoreError, Workspace, password_hash, stored_hash,
+};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -128,7 +130,10 @@ impl Host {
     }
 
     /// Whether a web page comes from a server on this machine.
-    #[expect(clippy::unused_self, reason = "it stands beside the other questions about pages")]
+    #[expect(
+        clippy::unused_self,
+        reason = "it stands beside the other questions about pages"
+    )]
     pub(crate) fn is_local_origin(&self, origin: Option<&str>) -> bool {
         let authority = origin.and_then(|origin| origin.split_once("://"));
         authority.is_some_and(|(_, authority)| is_loopback_name(authority))

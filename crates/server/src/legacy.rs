@@ -78,7 +78,10 @@ impl Default for Legacy {
 /// The extensions of OpenAgents 0.9 that are there.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the configuration")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the configuration"
+)]
 pub struct Mods {
     /// `openagents.mods.workspace.messaging`. Default yes.
     pub messaging: bool,

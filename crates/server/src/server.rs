@@ -306,7 +306,7 @@ where
 /// Resolves when no first request came in time, and never otherwise.
 async fn silence(begun: &Notify, limit: Duration) {
     if timeout(limit, begun.notified()).await.is_ok() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -319,7 +319,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        drop(self.0.spawn(future));
     }
 }
 

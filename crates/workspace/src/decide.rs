@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
-use openagents_protocol::record::{Act, AgentKey, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant};
+use openagents_protocol::record::{
+    Act, AgentKey, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant,
+};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
@@ -335,7 +337,13 @@ fn set_key(context: &Context<'_>, author: &Source, key: Option<AgentKey>) -> Res
     if known.is_none_or(|agent| agent.key == key) && key.is_none() {
         return Ok(Decision::Nothing);
     }
-    change(context, author, "agent.keyed", Address::System, Act::AgentKeyed { key })
+    change(
+        context,
+        author,
+        "agent.keyed",
+        Address::System,
+        Act::AgentKeyed { key },
+    )
 }
 
 fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
@@ -442,7 +450,13 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
     } else {
         Insider::Needed
     };
-    entries.extend(admit(context, author, &header.destination, &draft.intent, inside)?);
+    entries.extend(admit(
+        context,
+        author,
+        &header.destination,
+        &draft.intent,
+        inside,
+    )?);
     let mut unknown = Vec::new();
     if let Intent::Message {
         target,

@@ -275,11 +275,12 @@ impl Workspace {
         let content = self.inner().blobs.read(file_id, 0..info.size).await;
         let content = content.map_err(|error| {
             tracing::error!(%error, %file_id, "the content of a file could not be read");
-            ErrorBody::new(ErrorCode::StorageUnavailable, "the content could not be read; try again")
+            ErrorBody::new(
+                ErrorCode::StorageUnavailable,
+                "the content could not be read; try again",
+            )
         })?;
-        Ok(content
-            .map(|piece| piece.map_err(std::io::Error::other))
-            .boxed())
+        Ok(content.map(|piece| piece.map_err(std::io::Error::other)).boxed())
     }
 
     /// Deletes a file, content and all.

@@ -206,7 +206,12 @@ impl Workspace {
     /// # Errors
     ///
     /// `unauthenticated`.
-    pub fn recognise(&self, agent_id: &AgentId, key: &Secret, way: &Arc<dyn Way>) -> Result<Caller, ErrorBody> {
+    pub fn recognise(
+        &self,
+        agent_id: &AgentId,
+        key: &Secret,
+        way: &Arc<dyn Way>,
+    ) -> Result<Caller, ErrorBody> {
         let principal = self.proved(agent_id, key)?;
         if let Some(standing) = self.inner().standing.find(agent_id) {
             standing.heard(way);
@@ -315,7 +320,9 @@ impl Workspace {
         let snapshot = self.snapshot();
         let state = &snapshot.state;
         let known = state.agents.get(agent_id);
-        let stored = known.and_then(|agent| agent.key.as_ref()).ok_or_else(unknown_key)?;
+        let stored = known
+            .and_then(|agent| agent.key.as_ref())
+            .ok_or_else(unknown_key)?;
         let shown = stored_hash(key.expose());
         let valid = bool::from(shown.as_bytes().ct_eq(stored.hash.as_bytes()))
             && stored.token.as_ref().is_none_or(|token| state.has_token(token))
@@ -500,7 +507,10 @@ pub(crate) async fn watch_silence(workspace: Workspace) {
             }
             let agent_id = &standing.caller().agent_id;
             standing.settle();
-            standing.end(ErrorBody::new(ErrorCode::TimedOut, "the agent was silent for too long"));
+            standing.end(ErrorBody::new(
+                ErrorCode::TimedOut,
+                "the agent was silent for too long",
+            ));
             inner.standing.remove(agent_id);
             let leave = standing.0.session.leave(Some("lease_expired".to_owned()));
             if timeout(limit, leave).await.is_err() {

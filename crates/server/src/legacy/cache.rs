@@ -48,7 +48,12 @@ async fn create(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome
         &caller.agent_id,
         now(host),
     );
-    let entry = host.desk.cache.put(entry, value.into_bytes()).await.map_err(said)?;
+    let entry = host
+        .desk
+        .cache
+        .put(entry, value.into_bytes())
+        .await
+        .map_err(said)?;
     notify(host, caller, "created", &entry).await;
     Ok(Answer::done(
         "Cache entry created successfully",
@@ -75,7 +80,12 @@ async fn update(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome
         updated_at: now(host),
         ..entry
     };
-    let entry = host.desk.cache.put(entry, value.into_bytes()).await.map_err(said)?;
+    let entry = host
+        .desk
+        .cache
+        .put(entry, value.into_bytes())
+        .await
+        .map_err(said)?;
     notify(host, caller, "updated", &entry).await;
     Ok(Answer::done(
         "Cache entry updated successfully",
@@ -96,9 +106,7 @@ async fn delete(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome
 async fn upload(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome {
     let encoded = request.text("file_data").ok_or("file_data is required")?;
     let filename = request.text("filename").ok_or("filename is required")?;
-    let content = STANDARD
-        .decode(encoded)
-        .map_err(|_| "Invalid base64 file data")?;
+    let content = STANDARD.decode(encoded).map_err(|_| "Invalid base64 file data")?;
     let new = NewFile {
         filename,
         mime_type: request.text("mime_type"),
@@ -247,7 +255,10 @@ fn value(request: &Request) -> Result<String, String> {
 }
 
 fn groups(request: &Request) -> Vec<String> {
-    let written = request.payload.get("allowed_agent_groups").and_then(Value::as_array);
+    let written = request
+        .payload
+        .get("allowed_agent_groups")
+        .and_then(Value::as_array);
     let names = written.into_iter().flatten().filter_map(Value::as_str);
     names.map(str::to_owned).collect()
 }

@@ -47,6 +47,7 @@ pub(super) async fn check(State(host): State<Arc<Host>>, request: Request, next:
 pub(super) fn admits(host: &Host, headers: &HeaderMap) -> bool {
     let value = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let origin = value(header::ORIGIN);
-    let page = !host.is_open() || host.admits_origin(origin, value(header::HOST)) || host.is_local_origin(origin);
+    let page =
+        !host.is_open() || host.admits_origin(origin, value(header::HOST)) || host.is_local_origin(origin);
     page && host.admits_name(value(header::HOST))
 }

@@ -43,10 +43,7 @@ async fn set(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
         Ok(known) => entries(&known.metadata),
         Err(error) => return error.into(),
     };
-    metadata.insert(
-        "capabilities".to_owned(),
-        Value::Object(capabilities.clone()),
-    );
+    metadata.insert("capabilities".to_owned(), Value::Object(capabilities.clone()));
     let params = UpdateAgent {
         status: None,
         metadata: Some(Value::Object(metadata).into()),
@@ -114,10 +111,7 @@ fn search(host: &Host, request: &Request, what: &str) -> Answer {
 }
 
 fn capabilities(metadata: &Map<String, Value>) -> Value {
-    metadata
-        .get("capabilities")
-        .cloned()
-        .unwrap_or_else(|| json!({}))
+    metadata.get("capabilities").cloned().unwrap_or_else(|| json!({}))
 }
 
 /// Whether every entry of a filter is there: lists have something in common, objects match, anything else is equal.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 /// Every field of an event, in the order of the official server. The secret is always null.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "so the keys are written")]
 pub(super) struct Event {
     pub(super) event_name: String,
     pub(super) source_id: String,

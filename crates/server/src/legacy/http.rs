@@ -165,10 +165,7 @@ async fn poll_events(
 ) -> Response {
     let way: Arc<dyn Way> = line;
     let Some(agent_id) = query.remove("agent_id").filter(|id| !id.is_empty()) else {
-        return failed(
-            StatusCode::BAD_REQUEST,
-            "agent_id query parameter is required",
-        );
+        return failed(StatusCode::BAD_REQUEST, "agent_id query parameter is required");
     };
     let secret = query.remove("secret").map(Secret::new);
     match poll(&host, &way, &agent_id, secret.as_ref()).await {

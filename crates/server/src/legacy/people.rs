@@ -74,7 +74,11 @@ pub(super) async fn register(
             ..Principal::of_group(Arc::new(open.clone()))
         };
     }
-    let assigned = principal.group.as_ref().map_or(default_group, |group| &group.name).clone();
+    let assigned = principal
+        .group
+        .as_ref()
+        .map_or(default_group, |group| &group.name)
+        .clone();
     if let Some(wanted) = group
         && wanted != assigned
     {

@@ -46,7 +46,9 @@ pub(super) async fn process(host: &Arc<Host>, way: &Arc<dyn Way>, request: Reque
     let recognised = proved.and_then(|(agent_id, secret)| workspace.recognise(&agent_id, secret, way).ok());
     let Some(caller) = recognised else {
         let unknown = request.event_name.as_str().starts_with("system.") && request.secret.is_none();
-        let is_there = request.agent_id().is_some_and(|id| system::is_registered(host, &id));
+        let is_there = request
+            .agent_id()
+            .is_some_and(|id| system::is_registered(host, &id));
         return Answer::refused(if unknown && !is_there {
             system::NOT_REGISTERED
         } else {
@@ -88,9 +90,7 @@ async fn by_extensions(host: &Arc<Host>, caller: &Caller, mut request: Request) 
     }
     match (answer, addressed) {
         (Some(answer), _) => answer,
-        (None, Some(name)) => {
-            Answer::refused(format!("Event not processed by mod {name}, mod returns None"))
-        }
+        (None, Some(name)) => Answer::refused(format!("Event not processed by mod {name}, mod returns None")),
         (None, None) => deliver(host, caller, request).await,
     }
 }
@@ -109,7 +109,9 @@ fn carries_files(request: &Request) -> bool {
 
 async fn poll_by_event(host: &Arc<Host>, way: &Arc<dyn Way>, request: &Request) -> Processed {
     // What is for one agent is read by this agent.
-    let own = request.text("agent_id").is_none_or(|asked| asked == request.source);
+    let own = request
+        .text("agent_id")
+        .is_none_or(|asked| asked == request.source);
     if !own {
         return Answer::refused(UNPROVED).into();
     }
@@ -135,7 +137,11 @@ async fn deliver(host: &Arc<Host>, caller: &Caller, request: Request) -> Answer 
     let Some(target) = request.target.clone() else {
         return Answer::accepted(message);
     };
-    if target == "system" || target == "mod" || target.starts_with("system:") || target.starts_with("unknown:") {
+    if target == "system"
+        || target == "mod"
+        || target.starts_with("system:")
+        || target.starts_with("unknown:")
+    {
         return Answer::accepted(message);
     }
     let mut event = Event::new(request.event_name.as_str());

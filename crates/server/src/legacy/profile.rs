@@ -125,9 +125,7 @@ fn mod_config(host: &Host, name: &str) -> Value {
     let workspace = host.workspace();
     match name {
         super::thread::MOD => {
-            let channel = |(name, description): &(openagents_protocol::ChannelName, String)| {
-                json!({"name": name.as_str(), "description": description})
-            };
+            let channel = |(name, description): &(openagents_protocol::ChannelName, String)| json!({"name": name.as_str(), "description": description});
             let channels: Vec<Value> = workspace.settings().channels.iter().map(channel).collect();
             json!({"default_channels": channels})
         }
@@ -170,7 +168,11 @@ fn group_config(host: &Host, online: &BTreeMap<String, Vec<String>>) -> Vec<Valu
         })
     };
     let mut all: Vec<Value> = settings.groups.iter().map(told).collect();
-    if settings.groups.iter().all(|group| group.name != settings.default_group) {
+    if settings
+        .groups
+        .iter()
+        .all(|group| group.name != settings.default_group)
+    {
         let mut group = Group::open(&settings.default_group);
         DEFAULT_GROUP.clone_into(&mut group.description);
         all.push(told(&group));

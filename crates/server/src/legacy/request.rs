@@ -87,7 +87,7 @@ impl Request {
             event_name: some(event.event_name),
             source_id: some(event.source_id),
             target: some(event.target_agent_id),
-            payload: event.payload.map(unpack).unwrap_or_default(),
+            payload: event.payload.as_ref().map(unpack).unwrap_or_default(),
             metadata: metadata.map(|(key, value)| (key, value.into())).collect(),
             visibility: some(event.visibility),
             secret: some(event.secret),
@@ -101,9 +101,7 @@ impl Request {
         let field = |key: &str, reason: &dyn fmt::Display| {
             Malformed::Field(format!("1 validation error for Event\n{key}\n  {reason}"))
         };
-        let event_name: EventName = event_name
-            .parse()
-            .map_err(|error| field("event_name", &error))?;
+        let event_name: EventName = event_name.parse().map_err(|error| field("event_name", &error))?;
         let event_id = match written.event_id {
             Some(written) => written.parse().map_err(|error| field("event_id", &error))?,
             None => EventId::new(),
@@ -145,7 +143,9 @@ impl Request {
 
     /// The extension that it is addressed to.
     pub(super) fn addressed_mod(&self) -> Option<&str> {
-        self.target.as_deref().and_then(|target| target.strip_prefix("mod:"))
+        self.target
+            .as_deref()
+            .and_then(|target| target.strip_prefix("mod:"))
     }
 }
 
@@ -171,7 +171,7 @@ fn unwrap(mut payload: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// A payload as gRPC carries it; of another type nothing is understood.
-fn unpack(any: Any) -> Map<String, Value> {
+fn unpack(any: &Any) -> Map<String, Value> {
     if !any.type_url.ends_with("google.protobuf.Struct") {
         return Map::new();
     }
@@ -198,7 +198,10 @@ fn json(value: ProtoValue) -> Value {
 }
 
 /// Every number comes as a double here; those without a fraction were most likely written without one.
-#[expect(clippy::cast_possible_truncation, reason = "whole numbers below 2^53 stay as they are")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "whole numbers below 2^53 stay as they are"
+)]
 fn whole(number: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() <= EXACT {
@@ -208,9 +211,14 @@ fn whole(number: f64) -> Value {
 }
 
 /// A whole number of a payload, as JSON or gRPC wrote it.
-#[expect(clippy::cast_possible_truncation, reason = "a fraction is cut off, as this wire does")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a fraction is cut off, as this wire does"
+)]
 pub(super) fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|number| number as i64))
 }
 
 #[cfg(test)]
@@ -244,7 +252,10 @@ mod tests {
             assert_eq!(Value::Object(unwrap(payload)), expected);
         };
         check(json!({"event_name": "a.b", "payload": {"x": 1}}), json!({"x": 1}));
-        check(json!({"payload": {"text": "x"}}), json!({"payload": {"text": "x"}}));
+        check(
+            json!({"payload": {"text": "x"}}),
+            json!({"payload": {"text": "x"}}),
+        );
     }
 
     #[test]

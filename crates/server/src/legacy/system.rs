@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, UNPROVED};
 use super::people::{Registration, register, unregister};
-use super::request::Request;
-use super::tell::{THEIR_NAMES, native_patterns};
 use super::plain;
 use super::profile::profile;
+use super::request::Request;
+use super::tell::{THEIR_NAMES, native_patterns};
 use crate::host::Host;
 
 pub(super) const NOT_REGISTERED: &str = "Agent not registered";
@@ -120,7 +120,11 @@ async fn register_agent(host: &Arc<Host>, way: &Arc<dyn Way>, request: &Request)
         metadata: metadata.cloned().unwrap_or_default(),
         password_hash: request.text("password_hash").map(Secret::new),
         group: request.text("agent_group").map(str::to_owned),
-        takeover: if forced { Takeover::OfSilent } else { Takeover::OfGone },
+        takeover: if forced {
+            Takeover::OfSilent
+        } else {
+            Takeover::OfGone
+        },
     };
     match register(host, way, registration).await {
         Ok(registered) => Answer::done(

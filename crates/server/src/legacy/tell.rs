@@ -49,7 +49,12 @@ pub(super) async fn tell(host: &Arc<Host>, reader: &Caller, record: &Record) -> 
         _ => return None,
     };
     // What the server says about an agent is not from it.
-    if let Some(agent_id) = record.header.source.agent().filter(|id| id.as_str() == event.source_id) {
+    if let Some(agent_id) = record
+        .header
+        .source
+        .agent()
+        .filter(|id| id.as_str() == event.source_id)
+    {
         event.source_agent_group = Some(workspace.group_name(agent_id));
     }
     Some(event)
@@ -83,11 +88,19 @@ async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option
                 "capabilities": capabilities.unwrap_or_else(|| json!({})),
                 "connected_at": plain::now(host),
             });
-            Some(discovered(record, "discovery.notification.agent_connected", payload))
+            Some(discovered(
+                record,
+                "discovery.notification.agent_connected",
+                &payload,
+            ))
         }
         Act::AgentLeft { .. } if mods.discovery && mods.broadcast_disconnection => {
             let payload = json!({"agent_id": record.header.source.as_str(), "reason": "disconnected"});
-            Some(discovered(record, "discovery.notification.agent_disconnected", payload))
+            Some(discovered(
+                record,
+                "discovery.notification.agent_disconnected",
+                &payload,
+            ))
         }
         _ => None,
     }
@@ -96,7 +109,8 @@ async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option
 /// Whether a name is one of those that only the workspace gives out.
 fn is_own(name: &str) -> bool {
     let own = ["system.", "channel.", "direct.", "workspace."];
-    own.iter().any(|prefix| name.starts_with(prefix)) || (name.starts_with("agent.") && name != "agent.message")
+    own.iter().any(|prefix| name.starts_with(prefix))
+        || (name.starts_with("agent.") && name != "agent.message")
 }
 
 /// An event that agents send each other, as it was written.
@@ -243,12 +257,12 @@ fn kicked(host: &Host, record: &Record, reason: &str) -> Event {
     payload.insert("reason".to_owned(), "Kicked by admin".into());
     payload.insert("timestamp".to_owned(), (record.header.time_ms / 1000).into());
     let mut event = Event::of(record, "system.agent_kicked", payload);
-    event.source_id = "system".to_owned();
+    "system".clone_into(&mut event.source_id);
     event.text_representation = Some(format!("Agent {target} was kicked by admin {by}"));
     event
 }
 
-fn discovered(record: &Record, name: &str, payload: Value) -> Event {
+fn discovered(record: &Record, name: &str, payload: &Value) -> Event {
     let payload = payload.as_object().cloned().unwrap_or_default();
     let mut event = Event::of(record, name, payload);
     event.source_id = format!("mod:{}", discovery::MOD);

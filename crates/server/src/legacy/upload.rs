@@ -60,10 +60,7 @@ pub(super) async fn upload(
         .get("allowed_agent_groups")
         .map(String::as_str)
         .unwrap_or_default();
-    let groups = groups
-        .split(',')
-        .map(str::trim)
-        .filter(|group| !group.is_empty());
+    let groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty());
     let new = NewFile {
         filename: &form.filename,
         mime_type: form.mime_type.as_deref(),
@@ -101,10 +98,7 @@ async fn read(host: &Host, mut multipart: Multipart) -> Result<Form, (StatusCode
             form.fields.insert(name, text);
             continue;
         }
-        field
-            .file_name()
-            .unwrap_or("file")
-            .clone_into(&mut form.filename);
+        field.file_name().unwrap_or("file").clone_into(&mut form.filename);
         form.mime_type = field.content_type().map(str::to_owned);
         let mut content = Vec::new();
         while let Some(piece) = field.chunk().await.map_err(wrong)? {

@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use openagents_protocol::legacy::prost::Message;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 use crate::harness::{LIMIT, Running, within};
 
@@ -35,17 +36,29 @@ impl Answer {
 impl Caller {
     pub(crate) async fn of(running: &Running) -> Self {
         let authority = running.server.local_addr().to_string();
+        let connections = TaskTracker::new();
         let io = || async { TokioIo::new(TcpStream::connect(&authority).await.unwrap()) };
         let (http, connection) = hyper::client::conn::http1::handshake(io().await).await.unwrap();
-        tokio::task::spawn(connection);
-        let (grpc, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io().await).await.unwrap();
-        tokio::task::spawn(connection);
-        Self { authority, http, grpc }
+        connections.spawn(connection);
+        let (grpc, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io().await)
+            .await
+            .unwrap();
+        connections.spawn(connection);
+        Self {
+            authority,
+            http,
+            grpc,
+        }
     }
 
     /// Makes a request over HTTP.
-    pub(crate) async fn http(&mut self, method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn http(
+        &mut self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -67,7 +80,8 @@ impl Caller {
     }
 
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> Answer {
-        self.http("POST", path, "application/json", body.to_string()).await
+        self.http("POST", path, "application/json", body.to_string())
+            .await
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {

@@ -233,7 +233,10 @@ fn compare_by_key(then: &[Value], now: &[Value], path: &str, differences: &mut B
         }
     }
     let order = |list: &[Value], other: &[Value]| -> Vec<String> {
-        let common = list.iter().filter_map(key).filter(|one| find(other, one).is_some());
+        let common = list
+            .iter()
+            .filter_map(key)
+            .filter(|one| find(other, one).is_some());
         common.map(str::to_owned).collect()
     };
     if order(then, now) != order(now, then) && path.ends_with("messages") {
@@ -295,9 +298,16 @@ async fn core_over_http() -> Differences {
             }
             15 => drop(run.poll("bob").await),
             24 => {
-                run.send("alice", "bob", "demo.note.posted", "s1", json!({})).await;
-                run.send("alice", "bob", "demo.task.created", "s2", json!({"filtered": false}))
+                run.send("alice", "bob", "demo.note.posted", "s1", json!({}))
                     .await;
+                run.send(
+                    "alice",
+                    "bob",
+                    "demo.task.created",
+                    "s2",
+                    json!({"filtered": false}),
+                )
+                .await;
             }
             42 => drop(run.poll("bob").await),
             51..=200 => continue,
@@ -363,7 +373,9 @@ impl Run {
                 // The commands of registered agents want their secrets here.
                 body["secret"] = secret.as_str().into();
             }
-            self.caller.http(method, &path, "application/json", body.to_string()).await
+            self.caller
+                .http(method, &path, "application/json", body.to_string())
+                .await
         } else {
             self.caller.http(method, &path, "application/json", "").await
         };
@@ -397,23 +409,22 @@ impl Run {
         let mut body = String::new();
         let file = &form["file"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        body.push_str(&format!(
+        body += &format!(
             "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\nContent-Type: {}\r\n\r\n{}\r\n",
             text(&file["filename"]),
             text(&file["content_type"]),
             text(&file["text"])
-        ));
+        );
         let agent_id = text(&form["fields"]["agent_id"]);
         for (key, value) in form["fields"].as_object().unwrap() {
             let value = match key.as_str() {
                 "secret" => self.secret(&agent_id, value.as_str().unwrap()),
                 _ => text(value),
             };
-            body.push_str(&format!(
-                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{key}\"\r\n\r\n{value}\r\n"
-            ));
+            body +=
+                &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{key}\"\r\n\r\n{value}\r\n");
         }
-        body.push_str(&format!("--{BOUNDARY}--\r\n"));
+        body += &format!("--{BOUNDARY}--\r\n");
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         self.caller.http("POST", path, &kind, body).await
     }
@@ -430,7 +441,11 @@ impl Run {
             "Heartbeat" => {
                 HeartbeatRequest::decode(wire.as_slice()).unwrap();
                 let answer: HeartbeatResponse = self.caller.grpc(rpc, &wire).await.unwrap();
-                self.compare(&full_name, recorded, &json!({"success": answer.success, "timestamp": 0}));
+                self.compare(
+                    &full_name,
+                    recorded,
+                    &json!({"success": answer.success, "timestamp": 0}),
+                );
             }
             "RegisterAgent" => {
                 let request = RegisterAgentRequest::decode(wire.as_slice()).unwrap();
@@ -504,7 +519,10 @@ impl Run {
             ..Event::default()
         };
         let rpc = "/openagents.AgentService/SendEvent";
-        let answer = self.caller.grpc::<EventResponse>(rpc, &event.encode_to_vec()).await;
+        let answer = self
+            .caller
+            .grpc::<EventResponse>(rpc, &event.encode_to_vec())
+            .await;
         if answer.is_ok_and(|answer| answer.success) {
             self.note(&format!("core/{name}"), BTreeSet::from(["status OK".to_owned()]));
         }
@@ -533,7 +551,8 @@ async fn core_with_mods() -> Differences {
     .await;
     let mut run = Run::against(&running).await;
     run.register("alice", json!({}), "").await;
-    run.register("bob", json!({"capabilities": {"lang": ["en"]}}), "").await;
+    run.register("bob", json!({"capabilities": {"lang": ["en"]}}), "")
+        .await;
     for vector in vectors("core") {
         let name = vector["name"].as_str().unwrap();
         match number(name) {
@@ -543,14 +562,16 @@ async fn core_with_mods() -> Differences {
                     "message_type": "direct_message",
                     "content": {"text": "psst"},
                 });
-                run.send("alice", "bob", "thread.direct_message.send", "psst", payload).await;
+                run.send("alice", "bob", "thread.direct_message.send", "psst", payload)
+                    .await;
             }
             91 => {
                 let payload = json!({
                     "target_message_id": "3e000000-3333-4c4c-8c8c-000000000002",
                     "reaction_type": "+1",
                 });
-                run.send("bob", "", "thread.reaction.add", "reaction", payload).await;
+                run.send("bob", "", "thread.reaction.add", "reaction", payload)
+                    .await;
             }
             81..=99 => {}
             _ => continue,
@@ -565,7 +586,8 @@ async fn client_captures() -> Differences {
     let running = Running::with(quick).await;
     let mut run = Run::against(&running).await;
     run.register_over_grpc("cli-g", &[("name", "G")]).await;
-    run.register("cli-h", json!({"name": "H", "capabilities": ["x"]}), "").await;
+    run.register("cli-h", json!({"name": "H", "capabilities": ["x"]}), "")
+        .await;
     for vector in vectors("core") {
         let name = vector["name"].as_str().unwrap();
         if number(name) < 100 {
@@ -628,7 +650,10 @@ async fn messaging() -> Differences {
         let mut expected: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for notification in vector["notifications"].as_array().unwrap() {
             let to = notification["to"].as_str().unwrap();
-            expected.entry(to).or_default().push(notification["event"].clone());
+            expected
+                .entry(to)
+                .or_default()
+                .push(notification["event"].clone());
         }
         for agent_id in OVER_HTTP {
             let then = Value::Array(expected.remove(agent_id).unwrap_or_default());
@@ -680,9 +705,7 @@ impl Run {
 fn structure(value: &Value) -> Struct {
     let entries = value.as_object().into_iter().flatten();
     Struct {
-        fields: entries
-            .map(|(key, value)| (key.clone(), proto(value)))
-            .collect(),
+        fields: entries.map(|(key, value)| (key.clone(), proto(value))).collect(),
     }
 }
 
@@ -754,8 +777,15 @@ async fn every_recorded_exchange_is_answered_alike_or_its_difference_is_listed()
         };
         differences.iter().map(line).collect::<Vec<_>>().join("\n")
     };
-    assert_eq!(tell(&single), tell(&found), "docs/compatibility.md (left) lists other differences");
-    assert_eq!(everywhere, used, "docs/compatibility.md (left) lists what is not so everywhere");
+    assert_eq!(
+        tell(&single),
+        tell(&found),
+        "docs/compatibility.md (left) lists other differences"
+    );
+    assert_eq!(
+        everywhere, used,
+        "docs/compatibility.md (left) lists what is not so everywhere"
+    );
 }
 
 /// Whether a path ends with these keys.

@@ -69,7 +69,11 @@ impl Workspace {
         let mut channels: Vec<(&ChannelName, &std::sync::Arc<Channel>)> = state.channels.iter().collect();
         channels.sort_unstable_by_key(|(_, channel)| channel.created_at);
         let names = channels.iter().map(|(name, _)| (*name).clone()).collect();
-        let tallies = inner.view.tallies(names).await.map_err(|error| unreadable(&error))?;
+        let tallies = inner
+            .view
+            .tallies(names)
+            .await
+            .map_err(|error| unreadable(&error))?;
         let mut online: Vec<(&AgentId, &std::sync::Arc<Agent>)> = state
             .agents
             .iter()
@@ -298,7 +302,10 @@ impl Workspace {
         let inner = self.inner();
         inner.indexed_through(self.head()).await;
         let tallies = inner.view.tallies(vec![channel.clone()]).await;
-        Ok(tallies.map_err(|error| unreadable(&error))?.pop().unwrap_or_default())
+        Ok(tallies
+            .map_err(|error| unreadable(&error))?
+            .pop()
+            .unwrap_or_default())
     }
 
     /// The channels that an agent is in, and those that it is not in.
@@ -306,8 +313,10 @@ impl Workspace {
         let snapshot = self.snapshot();
         let state = &snapshot.state;
         let names = |(name, _): (&ChannelName, _)| name.clone();
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            state.channels.iter().partition(|(_, channel)| state.in_channel(agent_id, channel));
+        let (inside, outside): (Vec<_>, Vec<_>) = state
+            .channels
+            .iter()
+            .partition(|(_, channel)| state.in_channel(agent_id, channel));
         (
             inside.into_iter().map(names).collect(),
             outside.into_iter().map(names).collect(),

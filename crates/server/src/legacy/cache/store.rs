@@ -203,16 +203,24 @@ mod tests {
 
         let again = Cache::new(folder.path(), &Legacy::default());
         let found = again.get(&kept.cache_id).unwrap();
-        assert_eq!((found.size, again.read(&found).await.unwrap().as_slice()), (5, b"hello".as_slice()));
+        assert_eq!(
+            (found.size, again.read(&found).await.unwrap().as_slice()),
+            (5, b"hello".as_slice())
+        );
         again.remove(&kept.cache_id).await.unwrap();
-        assert_eq!(Cache::new(folder.path(), &Legacy::default()).get(&kept.cache_id), None);
+        assert_eq!(
+            Cache::new(folder.path(), &Legacy::default()).get(&kept.cache_id),
+            None
+        );
     }
 
     #[tokio::test]
     async fn what_has_no_room_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Legacy::default();
-        settings.max_cache_bytes = 4;
+        let settings = Legacy {
+            max_cache_bytes: 4,
+            ..Legacy::default()
+        };
         let cache = Cache::new(folder.path(), &settings);
         let entry = Entry::text("text/plain", vec![], &"alice".parse().unwrap(), 1);
         let outcome = cache.put(entry, b"hello".to_vec()).await;

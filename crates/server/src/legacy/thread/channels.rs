@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use openagents_protocol::ChannelName;
 use openagents_protocol::call::SetTopic;
 use openagents_protocol::record::Role;
-use openagents_protocol::ChannelName;
 use openagents_workspace::{Caller, Roster};
 use serde_json::{Value, json};
 

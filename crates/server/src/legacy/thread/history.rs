@@ -28,6 +28,9 @@ const SHOWN: usize = 200;
 /// Most conversations in a list.
 const MAX_CONVERSATIONS: u32 = 1000;
 
+/// How a message of a page is told.
+type Telling = fn(&Host, &Record, &Message, Map<String, Value>) -> Map<String, Value>;
+
 /// Which messages are wanted.
 struct Page {
     limit: u32,
@@ -46,7 +49,9 @@ impl Page {
             Ok(limit) => limit.unwrap_or_else(|| DEFAULT_LIMIT.into()),
             Err(()) => 0,
         };
-        let limit = u32::try_from(limit).ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        let limit = u32::try_from(limit)
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
         let offset = match number("offset") {
             Ok(offset) => offset.unwrap_or_default(),
             Err(()) => -1,
@@ -206,7 +211,7 @@ async fn tell(
     caller: &Caller,
     records: &[Record],
     with_threads: bool,
-    one: fn(&Host, &Record, &Message, Map<String, Value>) -> Map<String, Value>,
+    one: Telling,
 ) -> Result<Vec<Value>, openagents_protocol::ErrorBody> {
     let mut told = Vec::with_capacity(records.len());
     let messages = host.workspace().tell_messages(records.to_vec()).await?;

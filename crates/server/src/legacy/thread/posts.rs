@@ -7,8 +7,8 @@ use openagents_protocol::{Address, AgentId, ChannelName, Draft, Event, EventId};
 use openagents_workspace::Caller;
 use serde_json::{Map, Value, json};
 
-use super::unusable;
 use super::levels;
+use super::unusable;
 use crate::host::Host;
 use crate::legacy::answer::Answer;
 use crate::legacy::event::{Aside, entries};
@@ -42,7 +42,9 @@ pub(super) async fn post(host: &Arc<Host>, caller: &Caller, request: &Request) -
 
 /// Replies to a message, in its channel or privately.
 pub(super) async fn reply(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
-    let checked = check(request).and_then(|()| check_level(request)).and_then(|()| channel_of(request));
+    let checked = check(request)
+        .and_then(|()| check_level(request))
+        .and_then(|()| channel_of(request));
     let channel = match checked {
         Ok(channel) => channel,
         Err(reason) => return unusable(request, &reason),
@@ -59,7 +61,15 @@ pub(super) async fn reply(host: &Arc<Host>, caller: &Caller, request: &Request) 
     let message = match (channel.clone(), parent) {
         (Some(channel), Some(parent)) if parent.header.destination == Address::Channel(channel.clone()) => {
             let event = Event::new("channel.message.replied").to(format!("channel:{channel}"));
-            attached(host, caller, event, payload, &parent, format!("channel:{channel}")).await
+            attached(
+                host,
+                caller,
+                event,
+                payload,
+                &parent,
+                format!("channel:{channel}"),
+            )
+            .await
         }
         // Nobody knows the message that it replies to: it stands for itself.
         (Some(channel), _) => Outgoing {
@@ -145,7 +155,10 @@ pub(super) async fn send(host: &Arc<Host>, caller: &Caller, request: &Request) -
         Some(Value::String(target)) => Some(target.as_str()).filter(|target| !target.is_empty()),
         Some(_) => return unusable(request, "target_agent_id: it is not a string"),
     };
-    let addressed = request.target.as_deref().filter(|_| request.addressed_mod().is_none());
+    let addressed = request
+        .target
+        .as_deref()
+        .filter(|_| request.addressed_mod().is_none());
     let Some(written) = addressed.or(in_payload) else {
         return unusable(request, "target_agent_id: it is missing");
     };
@@ -265,7 +278,10 @@ fn said(host: &Host, request: &Request, kind: &str, channel: Option<&ChannelName
     if let Some(channel) = channel {
         data["channel"] = channel.as_str().into();
     }
-    let message = format!("Thread {kind} event {} processed successfully", request.event_name);
+    let message = format!(
+        "Thread {kind} event {} processed successfully",
+        request.event_name
+    );
     Answer::done(message, data)
 }
 
@@ -281,7 +297,10 @@ fn whole_seconds(host: &Host) -> u64 {
 /// Makes sure of what holds for every message.
 fn check(request: &Request) -> Result<(), String> {
     for key in ["mentioned_agent_id", "reply_to_id", "quoted_message_id"] {
-        if !matches!(request.payload.get(key), None | Some(Value::Null | Value::String(_))) {
+        if !matches!(
+            request.payload.get(key),
+            None | Some(Value::Null | Value::String(_))
+        ) {
             return Err(format!("{key}: it is not a string"));
         }
     }
@@ -292,7 +311,11 @@ fn check(request: &Request) -> Result<(), String> {
 }
 
 fn check_level(request: &Request) -> Result<(), String> {
-    let Some(written) = request.payload.get("thread_level").filter(|level| !level.is_null()) else {
+    let Some(written) = request
+        .payload
+        .get("thread_level")
+        .filter(|level| !level.is_null())
+    else {
         return Ok(());
     };
     match integer(written) {

@@ -71,7 +71,10 @@ impl Threads {
     /// Adds a message; those before it are there already.
     fn add(&mut self, record: Record) {
         let id = record.header.event_id.clone();
-        let parent = record.reply_to().cloned().filter(|_| known_level(&record) != Some(0));
+        let parent = record
+            .reply_to()
+            .cloned()
+            .filter(|_| known_level(&record) != Some(0));
         let above = parent.and_then(|parent| self.nodes.get_mut(&parent));
         let (level, root) = match above {
             Some(parent) if parent.level < DEEPEST => {
