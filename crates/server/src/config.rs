@@ -116,7 +116,8 @@ impl Config {
 
     /// Whether others than this machine can reach it, or it shows that it is meant for others.
     pub(crate) fn is_exposed(&self) -> bool {
-        !self.listen.ip().is_loopback() || matches!(self.tls, Some(Tls::Files { .. }))
+        let grpc = self.legacy.grpc.is_some_and(|listen| !listen.ip().is_loopback());
+        !self.listen.ip().is_loopback() || grpc || matches!(self.tls, Some(Tls::Files { .. }))
     }
 
     /// Refuses to leave a workspace open to others by oversight.

@@ -298,6 +298,7 @@ impl Workspace {
             session_key: None,
             metadata,
             after: None,
+            log: None,
             backlog,
         };
         let (session, deliveries) = self.begin(agent_id.clone(), false, attach, MOST).await?;

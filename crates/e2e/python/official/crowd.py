@@ -59,4 +59,4 @@ async def main(port, transport, first, count, everybody, seconds):
     await asyncio.gather(*(agent.leave() for agent in agents))
 
 
-run(main(int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:7])))
+run(main(int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:7])), limit=1800)

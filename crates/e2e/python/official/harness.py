@@ -86,10 +86,10 @@ class Agent:
         return await self.client.disconnect()
 
 
-def run(main):
-    """Runs a program; whatever goes wrong is told as its last line."""
+def run(main, limit=240):
+    """Runs a program for at most so many seconds; whatever goes wrong is told as its last line."""
     try:
-        asyncio.run(asyncio.wait_for(main, 240))
+        asyncio.run(asyncio.wait_for(main, limit))
     except BaseException as error:  # noqa: BLE001
         import traceback
 

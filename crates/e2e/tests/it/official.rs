@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use openagents_e2e::{Official, SOON, TRANSPORTS, Workspace, within};
+use openagents_e2e::{Official, SOON, TRANSPORTS, Workspace, memory_kib, within};
 use openagents_protocol::call::CreateToken;
 use openagents_protocol::record::Role;
 use openagents_server::{Caller, Config, Group};
@@ -178,7 +178,7 @@ async fn two_hundred_official_clients_lose_and_double_nothing() -> Result<()> {
     let mut memory = Vec::new();
     for part in &mut crowd {
         within(limit, part.next()).await?;
-        memory.push(resident_kilobytes());
+        memory.push(memory_kib("self", "VmRSS")?);
     }
     let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut got: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -228,12 +228,4 @@ async fn two_hundred_official_clients_lose_and_double_nothing() -> Result<()> {
     }
     workspace.stop().await;
     Ok(())
-}
-
-/// What this process has in memory, the server in it.
-fn resident_kilobytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok())
-        .unwrap_or(0)
 }

@@ -9,6 +9,7 @@ mod legacy;
 mod openapi;
 mod origins;
 mod other_ways;
+mod polling;
 mod privacy;
 mod repetition;
 mod replay;
