@@ -424,10 +424,6 @@ network_profile: {discoverable: false}
                 "network.mods[0].config.default_channels[1].moderated",
                 "network_profile",
                 "network.mods[1] (openagents.mods.workspace.forum)",
-            ].config.default_channels[1].moderated",
-                "network_profile",
-                "network.transports[1].config.max_message_size",
-                "network.mods[1] (openagents.mods.workspace.forum)",
             ]
         );
     }
