@@ -105,7 +105,9 @@ fn prepare(place: &Place) -> Result<()> {
     tools::need_system_programs(place)?;
     tools::install(place, &tools::NEXTEST)?;
     tools::install(place, &tools::DENY)?;
-    python::prepare(place)?;
+    for environment in &python::ENVIRONMENTS {
+        python::prepare(place, environment)?;
+    }
     Ok(())
 }
 
@@ -152,12 +154,14 @@ fn test_with_soak(place: &Place) -> Result<()> {
     with_python(program, place)?.run()
 }
 
-/// Tells the tests which Python has their packages.
-fn with_python(program: Program, place: &Place) -> Result<Program> {
-    Ok(match python::prepare(place)? {
-        Some(python) => program.env("OPENAGENTS_TEST_PYTHON", python),
-        None => program,
-    })
+/// Tells the tests which Pythons have their packages.
+fn with_python(mut program: Program, place: &Place) -> Result<Program> {
+    for environment in &python::ENVIRONMENTS {
+        if let Some(python) = python::prepare(place, environment)? {
+            program = program.env(environment.variable, python);
+        }
+    }
+    Ok(program)
 }
 
 fn test_docs(place: &Place) -> Result<()> {

@@ -11,6 +11,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+/// Where gRPC is spoken besides, where the file says no port.
+const GRPC_PORT: u16 = 8600;
+
 const MESSAGING: &str = "workspace.messaging";
 
 /// What a `network.yaml` decides. Paths are taken from the folder of the file.
@@ -20,6 +23,8 @@ pub(crate) struct NetworkFile {
     pub(crate) description: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
+    /// Host and port of gRPC besides.
+    pub(crate) grpc: Option<(Option<String>, u16)>,
     /// Certificate and key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     /// None: not said.
@@ -83,12 +88,18 @@ impl NetworkFile {
         Ok(parsed)
     }
 
-    /// Takes the first HTTP transport: there is one port, for everything. The others are returned.
+    /// Takes the first HTTP transport, whose port is for everything, and that of gRPC. The others are returned.
     fn take_transports(&mut self, transports: Vec<Transport>, folder: &Path) -> anyhow::Result<Vec<LeftOut>> {
         let mut left_out = Vec::new();
         let mut taken = false;
         for (index, transport) in transports.into_iter().enumerate() {
             let path = format!("network.transports[{index}]");
+            if transport.kind == "grpc" && self.grpc.is_none() {
+                let config = transport.config.unwrap_or_default();
+                let port = config.port.or(transport.port).unwrap_or(GRPC_PORT);
+                self.grpc = Some((config.host.or(transport.host), port));
+                continue;
+            }
             if taken || transport.kind != "http" {
                 left_out.push(LeftOut {
                     path,
@@ -400,6 +411,7 @@ network_profile: {discoverable: false}
             (file.name.as_str(), file.port, file.host),
             ("MyNetwork", Some(8701), None)
         );
+        assert_eq!(file.grpc, Some((None, 8600)));
         assert_eq!(file.data.unwrap(), Path::new("/etc/team/./data"));
         assert_eq!(file.log_level.unwrap(), "INFO");
         let channels = file.channels.unwrap();
@@ -408,9 +420,9 @@ network_profile: {discoverable: false}
         assert_eq!(
             file.without_effect,
             [
+                "network.transports[1].config.max_message_size",
                 "network.mods[0].config.default_channels[1].moderated",
                 "network_profile",
-                "network.transports[1] (grpc)",
                 "network.mods[1] (openagents.mods.workspace.forum)",
             ]
         );

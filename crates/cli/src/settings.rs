@@ -127,6 +127,10 @@ impl ServeFlags {
         if let Some(channels) = file.channels {
             config.workspace.channels = channels;
         }
+        if let Some((host, port)) = &file.grpc {
+            let host = self.host.as_deref().or(host.as_deref()).or(file.host.as_deref());
+            config.legacy.grpc = Some(lookup(host.unwrap_or("127.0.0.1"), *port).await?);
+        }
         config.workspace.groups = file.groups;
         config.workspace.requires_password = file.requires_password;
         if let Some(group) = file.default_group {
@@ -148,16 +152,7 @@ impl ServeFlags {
             .as_deref()
             .or(file.host.as_deref())
             .unwrap_or("127.0.0.1");
-        let port = self.port.or(file.port).unwrap_or(Config::DEFAULT_PORT);
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let found = tokio::net::lookup_host((bare, port)).await;
-        let found: Vec<SocketAddr> = found
-            .with_context(|| format!("cannot listen on {host:?}"))?
-            .collect();
-        let preferred = found.iter().find(|address| address.is_ipv4()).or(found.first());
-        preferred
-            .copied()
-            .with_context(|| format!("cannot listen on {host:?}: it has no address"))
+        lookup(host, self.port.or(file.port).unwrap_or(Config::DEFAULT_PORT)).await
     }
 
     fn tokens(&self) -> anyhow::Result<Vec<Secret>> {
@@ -195,6 +190,19 @@ impl ServeFlags {
         let (certificate, key) = flags.or(file.tls.take())?;
         Some(Tls::Files { certificate, key })
     }
+}
+
+/// The address of a host and port.
+async fn lookup(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found = tokio::net::lookup_host((bare, port)).await;
+    let found: Vec<SocketAddr> = found
+        .with_context(|| format!("cannot listen on {host:?}"))?
+        .collect();
+    let preferred = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    preferred
+        .copied()
+        .with_context(|| format!("cannot listen on {host:?}: it has no address"))
 }
 
 /// Where a workspace is kept when nothing else is said.

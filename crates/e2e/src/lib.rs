@@ -7,6 +7,7 @@
 mod dice;
 mod disk;
 pub mod ledger;
+mod official;
 mod peer;
 pub mod preload;
 mod rest;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use dice::Dice;
 pub use disk::Disk;
+pub use official::{Official, TRANSPORTS};
 pub use peer::{Ended, Peer, memory_kib};
 pub use rest::{Reply, Request};
 pub use stage::{Heard, Stage, check_event, keys, payload_keys};

@@ -31,10 +31,15 @@ impl Workspace {
 
     /// Stops the server and serves the same directory again, on another port.
     pub async fn restart(self) -> anyhow::Result<Self> {
+        self.restart_at(0).await
+    }
+
+    /// Stops the server and serves the same directory again, on this port.
+    pub async fn restart_at(self, port: u16) -> anyhow::Result<Self> {
         let Self { server, directory } = self;
         server.shutdown().await;
         let mut config = Config::new(directory.path().join("data"));
-        config.listen = "127.0.0.1:0".parse()?;
+        config.listen = ([127, 0, 0, 1], port).into();
         Ok(Self {
             server: Server::bind(config).await?,
             directory,

@@ -34,6 +34,8 @@ pub struct Draft {
     pub relevant_mod: Option<String>,
     /// Not stored, and dropped for readers that lag.
     pub ephemeral: bool,
+    /// Whether its author need not be a member of the channel that it goes to.
+    pub from_outside: bool,
 }
 
 /// What a client wants to happen.
@@ -168,6 +170,7 @@ impl Draft {
             metadata: event.metadata,
             text_representation: event.text_representation,
             thread_name: event.thread_name,
+            aside: None,
         };
         if event.ephemeral && matches!(intent, Intent::Message { .. }) {
             return Err(ErrorBody::field(
@@ -197,6 +200,7 @@ impl Draft {
             requires_response: event.requires_response,
             relevant_mod: event.relevant_mod,
             ephemeral: event.ephemeral,
+            from_outside: false,
         })
     }
 }
@@ -364,10 +368,12 @@ fn content_text(content: &Json) -> Option<String> {
 }
 
 fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
-    let written = entries
-        .0
-        .iter()
-        .filter(|(key, _)| key != "content" && !SET_BY_WORKSPACE.contains(&key.as_str()));
+    // A text beside the content is the sender's own.
+    let own_text = entries.get("content").is_some();
+    let written = entries.0.iter().filter(|(key, _)| {
+        let set = SET_BY_WORKSPACE.contains(&key.as_str()) && !(own_text && key == "text");
+        key != "content" && !set
+    });
     let all = std::iter::once(("content".to_owned(), content.as_raw()));
     let all = RawObject(
         all.chain(written.map(|(key, value)| (key.clone(), *value)))

@@ -18,6 +18,8 @@
 
 pub mod call;
 pub mod frame;
+#[cfg(feature = "legacy")]
+pub mod legacy;
 pub mod record;
 
 mod address;

@@ -218,6 +218,12 @@ pub enum Act {
         /// The group.
         group: String,
     },
+    /// The source proves itself by another key from here on, or by none.
+    AgentKeyed {
+        /// The key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<AgentKey>,
+    },
     /// The source wants these events and, with its other subscriptions, no others.
     Subscribed {
         /// Id of the subscription.
@@ -288,6 +294,21 @@ pub struct TokenGrant {
     pub expires_ms: Option<u64>,
 }
 
+/// What proves an agent that comes by without a connection of its own; the key itself is stored as a hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentKey {
+    /// BLAKE3, in hex, of the key.
+    pub hash: String,
+    /// What the agent may do.
+    pub role: Role,
+    /// The token that admitted it, so that revoking the token ends the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<EventId>,
+    /// When it ends, in milliseconds since 1970; none: when the agent leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+}
+
 /// What somebody may do in the workspace; each role may do what the ones after it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -348,6 +369,9 @@ pub struct Body {
     /// Title of a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_name: Option<String>,
+    /// What the interface that took it has to remember to tell it again as it was written; told to nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Json>,
 }
 
 impl Body {
@@ -358,6 +382,7 @@ impl Body {
             metadata: None,
             text_representation: None,
             thread_name: None,
+            aside: None,
         }
     }
 }
@@ -573,6 +598,7 @@ impl Record {
                 ("agent_id", Field::Text(header.source.as_str())),
             ]),
             Act::AgentRegistered {}
+            | Act::AgentKeyed { .. }
             | Act::Subscribed { .. }
             | Act::Unsubscribed { .. }
             | Act::TokenCreated(_)
@@ -663,7 +689,9 @@ impl Record {
         let text;
         if let (Address::Agent(_), Some(content)) = (&header.destination, entries.get("content")) {
             text = RawObject::parse(content.get()).ok();
-            if let Some(text) = text.as_ref().and_then(|content| content.get("text")) {
+            if let Some(text) = text.as_ref().and_then(|content| content.get("text"))
+                && entries.get("text").is_none()
+            {
                 fields.push(("text", Field::Json(text.get())));
             }
         }

@@ -8,6 +8,7 @@ use openagents_protocol::Secret;
 use openagents_workspace::Settings;
 
 use crate::Error;
+use crate::legacy::Legacy;
 
 /// The settings of a server; every limit has a default.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The limits of connections.
     pub limits: Limits,
+    /// The interface of OpenAgents 0.9, for its official client.
+    pub legacy: Legacy,
 }
 
 /// Whether a server that others can reach may go without tokens.
@@ -107,12 +110,14 @@ impl Config {
             open: Open::default(),
             allowed_origins: Vec::new(),
             limits: Limits::default(),
+            legacy: Legacy::default(),
         }
     }
 
     /// Whether others than this machine can reach it, or it shows that it is meant for others.
     pub(crate) fn is_exposed(&self) -> bool {
-        !self.listen.ip().is_loopback() || matches!(self.tls, Some(Tls::Files { .. }))
+        let grpc = self.legacy.grpc.is_some_and(|listen| !listen.ip().is_loopback());
+        !self.listen.ip().is_loopback() || grpc || matches!(self.tls, Some(Tls::Files { .. }))
     }
 
     /// Refuses to leave a workspace open to others by oversight.

@@ -239,7 +239,7 @@ impl<'a> Connection<'a> {
         let mut end = None;
         for item in outgoing {
             frames.push(match item {
-                Outgoing::Event(frame) => match Utf8Bytes::try_from(frame) {
+                Outgoing::Event(event) => match Utf8Bytes::try_from(event.frame()) {
                     Ok(text) => Message::Text(text),
                     Err(_) => continue,
                 },

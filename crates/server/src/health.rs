@@ -9,11 +9,11 @@ use axum::{Json, Router};
 use openagents_protocol::call::Health;
 
 use crate::host::Host;
+use crate::legacy;
 
 /// The health routes, for the main router.
 pub(crate) fn routes() -> Router<Arc<Host>> {
     Router::new()
-        .route("/api/health", get(health))
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
 }
@@ -21,9 +21,14 @@ pub(crate) fn routes() -> Router<Arc<Host>> {
 /// What is answered in clear on a port that speaks TLS: clients ask here before they know better.
 pub(crate) fn router(host: Arc<Host>) -> Router {
     Router::new()
-        .route("/api/health", get(health))
+        .route("/api/health", get(in_clear))
         .fallback(wants_tls)
         .with_state(host)
+}
+
+/// What a client of OpenAgents 0.9 needs to know before it speaks TLS.
+async fn in_clear(State(host): State<Arc<Host>>) -> Json<serde_json::Value> {
+    Json(legacy::minimal(&host))
 }
 
 /// The process lives and answers; says nothing about the store.

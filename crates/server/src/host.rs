@@ -8,12 +8,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use openagents_protocol::record::Role;
 use openagents_protocol::{ErrorBody, ErrorCode, Secret};
-use openagents_workspace::{Groups, Principal, Settings, StoreError, Workspace, password_hash, stored_hash};
+use openagents_workspace::{
+    Group, Groups, Principal, Settings, StoreError, Workspace, password_hash, stored_hash,
+};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Limits, Open};
+use crate::legacy::Desk;
 
 /// What every connection shares.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Host {
     /// Every connection holds a token of it, so that a shutdown can wait.
     pub(crate) tracker: TaskTracker,
     pub(crate) stopping: CancellationToken,
+    /// What the interface of OpenAgents 0.9 keeps for itself.
+    pub(crate) desk: Desk,
 }
 
 /// What somebody shows to be admitted.
@@ -62,6 +67,7 @@ impl Host {
             allowed_origins: config.allowed_origins.clone(),
             tracker: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            desk: Desk::new(config.legacy.clone(), &config.data, config.tls.is_some()),
         }
     }
 
@@ -113,6 +119,24 @@ impl Host {
             Some(group) => Ok(Principal::of_group(group)),
             None => Err(refusal),
         }
+    }
+
+    /// The group whose password this is.
+    pub(crate) async fn group_of_password(&self, shown: &Secret) -> Option<Arc<Group>> {
+        match &self.groups {
+            Some(groups) => groups.by_password(shown).await,
+            None => None,
+        }
+    }
+
+    /// Whether a web page comes from a server on this machine.
+    #[expect(
+        clippy::unused_self,
+        reason = "it stands beside the other questions about pages"
+    )]
+    pub(crate) fn is_local_origin(&self, origin: Option<&str>) -> bool {
+        let authority = origin.and_then(|origin| origin.split_once("://"));
+        authority.is_some_and(|(_, authority)| is_loopback_name(authority))
     }
 
     /// Whom a token admits, by its hash.

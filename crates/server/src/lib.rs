@@ -2,14 +2,16 @@
 //!
 //! [`Server::bind`] opens the workspace of a [`Config`] and returns once connections are taken. Requests are
 //! turned into calls of `openagents-workspace`, nothing else is decided here: `connection` speaks frames, `rest`
-//! speaks HTTP, `host` knows whom to admit, `tls` proves who we are, `listener` takes connections, `socket` minds the
-//! connection below them.
+//! speaks HTTP, `legacy` the interface of OpenAgents 0.9, `host` knows whom to admit, `tls` proves who we are,
+//! `listener` takes connections, `socket` minds the connection below them, and `line` tells what becomes of it.
 
 mod config;
 mod connection;
 mod error;
 mod health;
 mod host;
+mod legacy;
+mod line;
 mod listener;
 mod rest;
 mod server;
@@ -18,6 +20,7 @@ mod tls;
 
 pub use config::{Config, Limits, Open, Tls};
 pub use error::Error;
+pub use legacy::{Legacy, Mods};
 pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{

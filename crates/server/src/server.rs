@@ -5,23 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
+use axum::extract::{Request, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::conn::auto;
 use openagents_workspace::Workspace;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 use crate::config::Config;
 use crate::host::Host;
+use crate::line::Line;
 use crate::listener::Listener;
 use crate::socket::Socket;
-use crate::{Error, connection, health, rest, tls};
+use crate::{Error, connection, health, legacy, rest, tls};
 
 /// A server that runs until it is shut down.
 ///
@@ -41,6 +47,7 @@ use crate::{Error, connection, health, rest, tls};
 #[derive(Debug)]
 pub struct Server {
     host: Arc<Host>,
+    grpc_address: Option<SocketAddr>,
     local_address: SocketAddr,
     secure: bool,
     supervisor: tokio_util::task::TaskTracker,
@@ -53,16 +60,7 @@ impl Server {
     ///
     /// See [`Error`]; nothing is left running then.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| Error::Listen {
-                listen: config.listen,
-                source,
-            })?;
-        let local_address = listener.local_addr().map_err(|source| Error::Listen {
-            listen: config.listen,
-            source,
-        })?;
+        let (listener, local_address) = listen_on(config.listen).await?;
         Self::serve_at(config, listener, local_address).await
     }
 
@@ -108,13 +106,43 @@ impl Server {
             }
         };
         let secure = acceptor.is_some();
+        let grpc_listener = match config.legacy.grpc {
+            Some(listen) => match listen_on(listen).await {
+                Ok(listener) => Some(listener),
+                Err(error) => {
+                    workspace.close().await;
+                    return Err(error);
+                }
+            },
+            None => None,
+        };
+        let grpc_address = grpc_listener.as_ref().map(|(_, address)| *address);
         let host = Arc::new(Host::new(workspace, &config));
+        host.desk
+            .listens(local_address.port(), grpc_address.map(|address| address.port()));
         let supervisor = tokio_util::task::TaskTracker::new();
         supervisor.spawn(Arc::clone(&host).supervise());
-        supervisor.spawn(accept(listener, acceptor, Arc::clone(&host)));
+        // One limit of connections for every port.
+        let room = Arc::new(Semaphore::new(host.limits.max_connections));
+        let in_clear = health::router(Arc::clone(&host));
+        if let Some((listener, _)) = grpc_listener {
+            let port = Port {
+                router: legacy::grpc_only(Arc::clone(&host)),
+                in_clear: in_clear.clone(),
+                acceptor: acceptor.clone(),
+            };
+            supervisor.spawn(accept(listener, port, Arc::clone(&room), Arc::clone(&host)));
+        }
+        let port = Port {
+            router: router(Arc::clone(&host)),
+            in_clear,
+            acceptor,
+        };
+        supervisor.spawn(accept(listener, port, room, Arc::clone(&host)));
         supervisor.close();
         Ok(Self {
             host,
+            grpc_address,
             local_address,
             secure,
             supervisor,
@@ -124,6 +152,11 @@ impl Server {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Where it listens for gRPC besides, if it does.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// Where clients reach it.
@@ -158,11 +191,24 @@ impl Server {
     }
 }
 
+async fn listen_on(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let refused = |source| Error::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// What is served at a port.
+#[derive(Clone)]
+struct Port {
+    router: Router,
+    /// Served to those that do not speak TLS where it is spoken.
+    in_clear: Router,
+    acceptor: Option<TlsAcceptor>,
+}
+
 /// Accepts connections until the server stops.
-async fn accept(mut listener: impl Listener, acceptor: Option<TlsAcceptor>, host: Arc<Host>) {
-    let router = router(Arc::clone(&host));
-    let in_clear = health::router(Arc::clone(&host));
-    let room = Arc::new(Semaphore::new(host.limits.max_connections));
+async fn accept(mut listener: impl Listener, port: Port, room: Arc<Semaphore>, host: Arc<Host>) {
     loop {
         let accepted = tokio::select! {
             () = host.stopping.cancelled() => return,
@@ -185,54 +231,68 @@ async fn accept(mut listener: impl Listener, acceptor: Option<TlsAcceptor>, host
             continue;
         };
         let socket = Socket::new(stream, permit, host.tracker.clone(), host.limits.write_timeout);
-        let (acceptor, router, in_clear, host) = (
-            acceptor.clone(),
-            router.clone(),
-            in_clear.clone(),
-            Arc::clone(&host),
-        );
+        let (port, host) = (port.clone(), Arc::clone(&host));
         host.tracker.clone().spawn(async move {
-            serve_socket(socket, acceptor, router, in_clear, &host).await;
+            serve_socket(socket, port, &host).await;
         });
     }
 }
 
-async fn serve_socket(
-    mut socket: Socket,
-    acceptor: Option<TlsAcceptor>,
-    router: Router,
-    in_clear: Router,
-    host: &Arc<Host>,
-) {
+async fn serve_socket(mut socket: Socket, port: Port, host: &Arc<Host>) {
+    let Port {
+        router,
+        in_clear,
+        acceptor,
+    } = port;
+    let line = socket.line();
     let Some(acceptor) = acceptor else {
-        return serve_http(socket, router, host).await;
+        return serve_http(socket, line, router, host).await;
     };
     match timeout(host.limits.hello_timeout, socket.peek()).await {
         // The first byte of a TLS handshake.
         Ok(Ok(Some(0x16))) => match timeout(host.limits.hello_timeout, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => serve_http(stream, router, host).await,
+            Ok(Ok(stream)) => serve_http(stream, line, router, host).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
-        Ok(Ok(Some(_))) => serve_http(socket, in_clear, host).await,
+        Ok(Ok(Some(_))) => serve_http(socket, line, in_clear, host).await,
         _ => {}
     }
 }
 
-async fn serve_http<S>(stream: S, router: Router, host: &Arc<Host>)
+/// The most requests at once over one connection of HTTP/2.
+const MAX_STREAMS: u32 = 100;
+
+/// Largest headers of a request, in bytes.
+const MAX_HEADERS: usize = 16 * 1024;
+
+async fn serve_http<S>(stream: S, line: Arc<Line>, router: Router, host: &Arc<Host>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
+    let mut http = auto::Builder::new(Tracked(host.tracker.clone()));
+    http.http1()
+        .timer(TokioTimer::new())
         .header_read_timeout(host.limits.hello_timeout)
-        .max_buf_size(16 * 1024);
-    let mut serving = std::pin::pin!(
-        http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            .with_upgrades()
-    );
+        .max_buf_size(MAX_HEADERS);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(host.limits.ping_after)
+        .keep_alive_timeout(host.limits.ping_after)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX));
+    let begun = Arc::new(Notify::new());
+    let first = Arc::clone(&begun);
+    let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+        first.notify_one();
+        request.extensions_mut().insert(Arc::clone(&line));
+        router.clone().oneshot(Request::from(request))
+    });
+    let mut serving = std::pin::pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), answer));
     let outcome = tokio::select! {
         outcome = &mut serving => outcome,
+        // Whoever does not even say which HTTP it speaks is not waited for.
+        () = silence(&begun, host.limits.hello_timeout) => return,
         () = host.stopping.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -243,11 +303,32 @@ where
     }
 }
 
+/// Resolves when no first request came in time, and never otherwise.
+async fn silence(begun: &Notify, limit: Duration) {
+    if timeout(limit, begun.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Runs what belongs to a connection, so that a shutdown can wait for it.
+#[derive(Clone, Debug)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(self.0.spawn(future));
+    }
+}
+
 fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/ws", get(upgrade))
         .merge(health::routes())
         .merge(rest::routes(&host))
+        .merge(legacy::routes(&host))
         .fallback(rest::not_found)
         .with_state(host)
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::line::Line;
 use crate::listener::ByteStream;
 
 /// How long a closed connection is still listened to.
@@ -28,6 +30,7 @@ pub(crate) struct Socket {
     ahead: Option<u8>,
     tracker: TaskTracker,
     write_timeout: Duration,
+    line: Arc<Line>,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// The peer has said all it will.
@@ -46,6 +49,7 @@ impl Socket {
             ahead: None,
             tracker,
             write_timeout,
+            line: Arc::default(),
             stalled: None,
             ended: false,
         }
@@ -62,6 +66,11 @@ impl Socket {
         Ok(self.ahead)
     }
 
+    /// Tells what becomes of the connection, also when it is gone.
+    pub(crate) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
     fn stream(&mut self) -> Pin<&mut dyn ByteStream> {
         let (stream, _) = self.open.as_mut().expect("taken by dropping only");
         Pin::new(stream.as_mut())
@@ -69,13 +78,17 @@ impl Socket {
 
     /// Fails a write that waits for too long.
     fn mind<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
+        if let Poll::Ready(written) = &outcome {
+            if written.is_err() {
+                self.line.break_off();
+            }
             self.stalled = None;
             return outcome;
         }
         let limit = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stalled.as_mut().poll(context));
+        self.line.break_off();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -94,6 +107,11 @@ impl AsyncRead for Socket {
         }
         let outcome = self.stream().poll_read(context, buffer);
         if let Poll::Ready(outcome) = &outcome {
+            match outcome {
+                Err(_) => self.line.break_off(),
+                Ok(()) if buffer.filled().len() == before && 0 < room => self.line.close(),
+                Ok(()) => {}
+            }
             self.ended = outcome.is_err() || (buffer.filled().len() == before && 0 < room);
         }
         outcome
@@ -145,6 +163,8 @@ impl fmt::Debug for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        // Whoever closes it, nothing comes over it any more.
+        self.line.close();
         let Some((stream, permit)) = self.open.take() else {
             return;
         };

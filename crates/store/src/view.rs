@@ -18,11 +18,13 @@ mod index;
 mod notes;
 mod state;
 mod stream;
+mod tally;
 mod writer;
 
 pub use notes::{Annotations, Erasable, Note, Reacted, ReactionKey};
 pub use state::{AgentRow, ChannelRow, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow};
 pub use stream::Stream;
+pub use tally::Tally;
 
 /// State, indexes and cursors of a workspace, in `view.db`. Cloning is cheap.
 ///
@@ -395,6 +397,14 @@ impl View {
                 let [one, other] = &streams;
                 notes::in_both(transaction, [one, other], after, through, limit)
             })
+            .await
+    }
+
+    /// How much was said in these channels.
+    pub async fn tallies(&self, channels: Vec<ChannelName>) -> Result<Vec<Tally>, Error> {
+        self.shared
+            .readers
+            .read(move |transaction| tally::of_channels(transaction, &channels))
             .await
     }
 

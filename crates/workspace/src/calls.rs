@@ -27,6 +27,8 @@ use crate::session::{Page, Reach};
 use crate::token;
 use crate::workspace::{Caller, Workspace};
 
+pub use channels::{Member, Roster};
+
 /// Longest wait of one read of events.
 const MAX_WAIT_SECONDS: u32 = 30;
 

@@ -54,7 +54,7 @@ impl Commit {
 /// channels, is in none: it is told live or not at all.
 pub(crate) fn streams(header: &Header) -> Vec<Stream> {
     match &header.act {
-        Act::AgentRegistered {} => return Vec::new(),
+        Act::AgentRegistered {} | Act::AgentKeyed { .. } => return Vec::new(),
         act if is_presence(act) => return Vec::new(),
         Act::Held { .. } => return vec![Stream::Held],
         act if !is_delivered(act) => return Vec::new(),

@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
-use openagents_protocol::record::{Act, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant};
+use openagents_protocol::record::{
+    Act, AgentKey, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant,
+};
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
     MessageTarget, Pattern, Recipient, RecipientState, Sequence, Source,
@@ -41,6 +43,9 @@ pub(crate) enum Wish {
     },
     SetMetadata {
         metadata: Json,
+    },
+    SetKey {
+        key: Option<AgentKey>,
     },
     CreateChannel {
         channel: ChannelName,
@@ -119,6 +124,7 @@ impl Wish {
                 | Self::Leave { .. }
                 | Self::SetStatus { .. }
                 | Self::SetMetadata { .. }
+                | Self::SetKey { .. }
                 | Self::JoinChannel { .. }
                 | Self::LeaveChannel { .. }
                 | Self::Subscribe { .. }
@@ -180,6 +186,7 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
         Wish::Leave { reason } => Ok(leave(context, author, reason)),
         Wish::SetStatus { status } => set_status(context, author, status),
         Wish::SetMetadata { metadata } => set_metadata(context, author, metadata),
+        Wish::SetKey { key } => set_key(context, author, key),
         Wish::CreateChannel { channel, description } => {
             channels::create(context, author, channel, description)
         }
@@ -325,6 +332,20 @@ fn regrouping(context: &Context<'_>, author: &Source, group: Option<String>) -> 
     Some(entry(context, author, "agent.group.changed", destination, act))
 }
 
+fn set_key(context: &Context<'_>, author: &Source, key: Option<AgentKey>) -> Result<Decision, ErrorBody> {
+    let known = author.agent().and_then(|agent| context.state.agents.get(agent));
+    if known.is_none_or(|agent| agent.key == key) && key.is_none() {
+        return Ok(Decision::Nothing);
+    }
+    change(
+        context,
+        author,
+        "agent.keyed",
+        Address::System,
+        Act::AgentKeyed { key },
+    )
+}
+
 fn leave(context: &Context<'_>, author: &Source, reason: String) -> Decision {
     let known = author.agent().and_then(|agent| context.state.agents.get(agent));
     if known.is_none_or(|agent| agent.presence == Presence::Offline) {
@@ -424,7 +445,18 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
         return Err(ErrorBody::field(ErrorCode::InvalidField, "visibility", message));
     }
     let mut entries = registration(context, author)?;
-    entries.extend(admit(context, author, &header.destination, &draft.intent)?);
+    let inside = if draft.from_outside {
+        Insider::NotNeeded
+    } else {
+        Insider::Needed
+    };
+    entries.extend(admit(
+        context,
+        author,
+        &header.destination,
+        &draft.intent,
+        inside,
+    )?);
     let mut unknown = Vec::new();
     if let Intent::Message {
         target,
@@ -482,12 +514,20 @@ fn continue_chain(context: &Context<'_>, header: &mut Header, cause: EventId) {
     }
 }
 
+/// Whether an author has to be a member of the channel that it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Insider {
+    Needed,
+    NotNeeded,
+}
+
 /// Whether an author may write there; the record that makes the channel, if the first post does.
 fn admit(
     context: &Context<'_>,
     author: &Source,
     destination: &Address,
     intent: &Intent,
+    inside: Insider,
 ) -> Result<Option<Entry>, ErrorBody> {
     let state = context.state;
     match destination {
@@ -502,9 +542,10 @@ fn admit(
             ))
         }
         Address::Channel(channel) if state.channels.contains_key(channel) => {
-            if author
-                .agent()
-                .is_some_and(|agent| !state.is_member(agent, channel))
+            if inside == Insider::Needed
+                && author
+                    .agent()
+                    .is_some_and(|agent| !state.is_member(agent, channel))
             {
                 let message = format!("join channel {channel} first");
                 return Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message));
@@ -529,7 +570,7 @@ fn admit_to(context: &Context<'_>, author: &Source, destination: &Address) -> Re
     let intent = Intent::Event {
         destination: destination.clone(),
     };
-    admit(context, author, destination, &intent).map(drop)
+    admit(context, author, destination, &intent, Insider::Needed).map(drop)
 }
 
 /// Makes sure that what holds in a channel lets the author send this.

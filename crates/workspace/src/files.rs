@@ -264,6 +264,25 @@ impl Workspace {
         ))
     }
 
+    /// The content of a file for an agent that is told of it; no download is told of.
+    ///
+    /// # Errors
+    ///
+    /// `file_not_found`, `storage_unavailable`.
+    pub async fn peek_file(&self, caller: &Caller, file_id: &EventId) -> Result<FileContent, ErrorBody> {
+        let record = self.readable_file(caller, file_id).await?;
+        let info = file_info(&record).ok_or_else(|| no_file(file_id))?;
+        let content = self.inner().blobs.read(file_id, 0..info.size).await;
+        let content = content.map_err(|error| {
+            tracing::error!(%error, %file_id, "the content of a file could not be read");
+            ErrorBody::new(
+                ErrorCode::StorageUnavailable,
+                "the content could not be read; try again",
+            )
+        })?;
+        Ok(content.map(|piece| piece.map_err(std::io::Error::other)).boxed())
+    }
+
     /// Deletes a file, content and all.
     ///
     /// # Errors

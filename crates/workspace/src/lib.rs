@@ -7,6 +7,7 @@
 //! - [`Workspace`]: open, close, publish, and the calls of the protocol ([`Workspace::call`]);
 //! - [`Session`] and [`Deliveries`]: one connection of an agent, in and out;
 //! - [`Workspace::backup`], [`Workspace::restore`], [`Workspace::rebuild`]: what keeps the data;
+//! - [`Standing`]: the session of an agent that comes by without a connection of its own;
 //! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
 //!
 //! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
@@ -35,19 +36,23 @@ mod recent;
 mod rights;
 mod session;
 mod settings;
+mod standing;
 mod state;
 mod system;
 mod token;
 mod workspace;
 mod writer;
 
+pub use calls::{Member, Roster};
 pub use files::{FileContent, FileUpload, NewFile};
 pub use groups::Groups;
 pub use guard::LoopGuard;
 pub use keep::{Backup, KeepError, Occupied, Progress, Restore, Restored};
+pub use openagents_store::view::Tally;
 pub use openagents_store::{Durability, Error as StoreError, Execution};
 pub use rights::{Group, permission};
-pub use session::{Attach, Deliveries, Outgoing, Session};
+pub use session::{Attach, Delivered, Deliveries, Outgoing, Session};
 pub use settings::{Clock, DefaultMembership, FirstPost, Settings};
+pub use standing::{Enrol, Handout, Slip, Standing, Takeover, Way};
 pub use token::{Principal, password_hash, stored_hash};
 pub use workspace::{Caller, Derived, Workspace};

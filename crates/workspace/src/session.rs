@@ -71,6 +71,8 @@ struct Shared {
     expires_ms: Option<u64>,
     /// Guards the sequences sent and not yet acknowledged.
     sent: Mutex<VecDeque<Sequence>>,
+    /// The most of them.
+    window: usize,
     /// Everything for this reader up to here was sent.
     served: AtomicU64,
     catching_up: AtomicBool,
@@ -81,14 +83,33 @@ struct Shared {
 /// Something for the client.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// An event frame.
-    Event(Bytes),
+    /// An event.
+    Event(Delivered),
     /// The answer to a publish.
     Published(u64, Result<Receipt, ErrorBody>),
     /// The client must give a sign of life.
     Probe,
     /// The session is over.
     End(Dismissal),
+}
+
+/// An event for one agent.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    commit: Arc<Commit>,
+    agent_id: AgentId,
+}
+
+impl Delivered {
+    /// The event frame as the agent gets it.
+    pub fn frame(&self) -> Bytes {
+        self.commit.frame(&self.agent_id)
+    }
+
+    /// The record behind it, for interfaces that tell it in their own words.
+    pub fn record(&self) -> &Record {
+        &self.commit.record
+    }
 }
 
 /// What a session is given, in log order.
@@ -121,17 +142,29 @@ impl Workspace {
     ///
     /// `agent_id_in_use`, `forbidden`, `invalid_field`, and whatever refuses the joining.
     pub async fn attach(&self, attach: Attach) -> Result<(Session, Deliveries), ErrorBody> {
-        let inner = self.inner();
         if let Some(metadata) = &attach.metadata {
             check_metadata(metadata)?;
         }
-        let wanted = attach.principal.act_as(attach.agent_id)?;
+        let wanted = attach.principal.act_as(attach.agent_id.clone())?;
         let generated = wanted.is_none();
         let agent_id = wanted.unwrap_or_else(AgentId::generate);
-        let consuming = attach.kind == SessionKind::Consuming;
-        if consuming {
-            claim(&inner, &agent_id, &attach.principal, attach.session_key.as_ref()).await?;
+        if attach.kind == SessionKind::Consuming {
+            let key = attach.session_key.as_ref();
+            claim(&self.inner(), &agent_id, &attach.principal, key).await?;
         }
+        self.begin(agent_id, generated, attach, WINDOW).await
+    }
+
+    /// Begins a session of an agent that nobody disputes.
+    pub(crate) async fn begin(
+        &self,
+        agent_id: AgentId,
+        generated: bool,
+        attach: Attach,
+        window: usize,
+    ) -> Result<(Session, Deliveries), ErrorBody> {
+        let inner = self.inner();
+        let consuming = attach.kind == SessionKind::Consuming;
         let caller = attach.principal.caller(agent_id.clone());
         let known_before = inner.committed.load().state.agents.contains_key(&agent_id);
         let token = attach.principal.token.clone();
@@ -200,6 +233,7 @@ impl Workspace {
             start,
             expires_ms: attach.principal.expires_ms,
             sent: Mutex::default(),
+            window,
             served: AtomicU64::new(start.get()),
             catching_up: AtomicBool::new(true),
             in_flight: AtomicUsize::new(0),
@@ -234,7 +268,7 @@ fn check_token(inner: &Inner, reader: &Reader) -> Result<(), ErrorBody> {
 }
 
 /// Makes sure that the newcomer may consume for the agent.
-async fn claim(
+pub(crate) async fn claim(
     inner: &Inner,
     agent_id: &AgentId,
     principal: &Principal,
@@ -360,7 +394,7 @@ impl Session {
         let shared = &self.0;
         let through = through.min(self.served_through());
         let mut sent = shared.sent();
-        let full = sent.len() == WINDOW;
+        let full = sent.len() == shared.window;
         while sent.front().is_some_and(|sequence| *sequence <= through) {
             sent.pop_front();
         }
@@ -404,7 +438,7 @@ impl Session {
     }
 
     /// Ends the session; true if it was the one that consumed for its agent.
-    fn detach(&self) -> bool {
+    pub(crate) fn detach(&self) -> bool {
         let shared = &self.0;
         !shared.detached.swap(true, Ordering::AcqRel) && shared.inner.live.remove(&shared.reader)
     }
@@ -437,20 +471,37 @@ impl Deliveries {
     ///
     /// # Cancel safety
     ///
-    /// What was taken from the queues and not yet returned is lost when the future is dropped half-way: keep the
-    /// future until it resolves, or drop the session with it.
+    /// Events are not lost when the future is dropped half-way. The answers to publishes and the question for a sign of
+    /// life may be: a session that publishes keeps the future until it resolves, or drops the session with it.
     pub async fn next(&mut self) -> Vec<Outgoing> {
+        loop {
+            let here = self.here().await;
+            if !here.is_empty() {
+                return here;
+            }
+            self.session.0.reader.changed().await;
+        }
+    }
+
+    /// What there is for the client now, the backlog included; empty when there is nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Deliveries::next`].
+    pub(crate) async fn here(&mut self) -> Vec<Outgoing> {
         let session = self.session.clone();
         let shared = &*session.0;
         loop {
-            if let Some(backlog) = self.backlog.take() {
-                match self.plan(shared, backlog).await {
+            if let Some(backlog) = self.backlog {
+                let planned = self.plan(shared, backlog).await;
+                self.backlog = None;
+                match planned {
                     Ok(Some(notice)) => return vec![notice],
                     Ok(None) => {}
                     Err(error) => return vec![failed(&error)],
                 }
             }
-            let room = WINDOW - shared.sent().len();
+            let room = shared.window - shared.sent().len();
             let taken = shared.reader.take(if self.catch_up.is_some() { 0 } else { room });
             let mut outgoing = Vec::with_capacity(taken.answers.len() + taken.events.len());
             shared.in_flight.fetch_sub(taken.answers.len(), Ordering::Relaxed);
@@ -494,10 +545,7 @@ impl Deliveries {
                     continue;
                 }
             }
-            if !outgoing.is_empty() {
-                return outgoing;
-            }
-            shared.reader.changed().await;
+            return outgoing;
         }
     }
 
@@ -512,7 +560,10 @@ impl Deliveries {
             shared.served.fetch_max(sequence.get(), Ordering::AcqRel);
             shared.sent().push_back(sequence);
         }
-        outgoing.push(Outgoing::Event(commit.frame(&shared.caller.agent_id)));
+        outgoing.push(Outgoing::Event(Delivered {
+            commit: Arc::clone(commit),
+            agent_id: shared.caller.agent_id.clone(),
+        }));
     }
 
     /// The queue overflowed: goes on from the log, and takes part in live delivery for what comes after.
@@ -597,7 +648,10 @@ impl Deliveries {
             payload.into(),
             now_ms,
         );
-        Ok(Some(Outgoing::Event(notice.frame(agent_id))))
+        Ok(Some(Outgoing::Event(Delivered {
+            commit: Arc::new(notice),
+            agent_id: agent_id.clone(),
+        })))
     }
 
     /// Reads the next page of the catching up.

@@ -29,6 +29,9 @@ pub struct Settings {
     pub default_membership: DefaultMembership,
     /// How long an agent stays online without a connection. Default 30 s.
     pub lease: Duration,
+    /// How long an agent that comes by without a connection of its own may be silent before it counts as gone. Default
+    /// 180 s.
+    pub agent_timeout: Duration,
     /// How long an open session has to answer before a newcomer gets its agent id. Default 2 s.
     pub takeover_wait: Duration,
     /// The most joins and leaves told one by one in a second; beyond that one `system.presence.changed` sums
@@ -81,6 +84,7 @@ impl Default for Settings {
             first_post: FirstPost::CreatesChannel,
             default_membership: DefaultMembership::Everyone,
             lease: Duration::from_secs(30),
+            agent_timeout: Duration::from_mins(3),
             takeover_wait: Duration::from_secs(2),
             presence_events_per_second: 100,
             max_channels: 10_000,

@@ -10,7 +10,7 @@ use crate::rights::permission::READ_CHANNELS;
 use crate::settings::Settings;
 use imbl::{HashMap, HashSet, OrdMap};
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
-use openagents_protocol::record::{Act, TokenGrant};
+use openagents_protocol::record::{Act, AgentKey, TokenGrant};
 use openagents_protocol::{AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
 use openagents_store::view::{
     AgentRow, ChannelRow, Loaded, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow,
@@ -57,6 +57,8 @@ pub(crate) struct Agent {
     pub(crate) status: Option<String>,
     /// The group it is in; none: the default group.
     pub(crate) group: Option<String>,
+    /// What proves it when it comes by without a connection of its own.
+    pub(crate) key: Option<AgentKey>,
     pub(crate) subscriptions: Vec<Subscription>,
 }
 
@@ -134,6 +136,7 @@ impl State {
                 last_seen_ms: row.last_seen_ms,
                 status: row.status.clone(),
                 group: row.group.clone(),
+                key: row.key.clone(),
                 subscriptions: Vec::new(),
             };
             state.agents.insert(row.agent_id.clone(), Arc::new(agent));
@@ -331,6 +334,7 @@ impl State {
             Act::AgentGroupChanged { group } => {
                 self.change_agent(agent_id, |agent| agent.group = Some(group.clone()))
             }
+            Act::AgentKeyed { key } => self.change_agent(agent_id, |agent| agent.key.clone_from(key)),
             Act::AgentStatusChanged { status } => {
                 let status = (status != ONLINE).then(|| status.clone());
                 self.change_agent(agent_id, |agent| agent.status = status)
@@ -502,6 +506,7 @@ impl State {
             last_seen_ms: agent.last_seen_ms,
             status: agent.status.clone(),
             group: agent.group.clone(),
+            key: agent.key.clone(),
         };
         let is_online = usize::from(agent.presence == Presence::Online);
         let before = self.agents.insert(agent_id.clone(), Arc::new(agent));
@@ -558,6 +563,7 @@ fn new_agent(metadata: Json, generated: bool, presence: Presence, time_ms: u64, 
         last_seen_ms: time_ms,
         status: None,
         group: None,
+        key: None,
         subscriptions: Vec::new(),
     }
 }

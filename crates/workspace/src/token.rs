@@ -86,6 +86,11 @@ pub(crate) fn session_key() -> Secret {
     Secret::new(hex(&random::<16>()))
 }
 
+/// A key for an agent that comes by without a connection of its own: 256 random bits in hex.
+pub(crate) fn agent_key() -> Secret {
+    Secret::new(hex(&random::<32>()))
+}
+
 /// Hex SHA-256 of a token: what the official client sends as `password_hash`.
 pub fn password_hash(token: &str) -> String {
     hex(&Sha256::digest(token.as_bytes()))

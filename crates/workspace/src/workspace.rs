@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use openagents_protocol::record::{Record, Role};
 use openagents_protocol::{
-    AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Json, Receipt, Secret, Sequence, Source,
+    AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Event, Json, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::search::Index;
 use openagents_store::view::{Stream, View};
@@ -34,6 +34,7 @@ use crate::recent::Recent;
 use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::Settings;
+use crate::standing::{Registry, watch_silence};
 use crate::state::{Presence as PresenceState, State};
 use crate::system::beat;
 use crate::token::{self, Principal};
@@ -129,6 +130,8 @@ pub(crate) struct Inner {
     pub(crate) recent: Recent,
     pub(crate) live: Live,
     pub(crate) presence: Presence,
+    /// The agents that come by without a connection of their own.
+    pub(crate) standing: Registry,
     pub(crate) cursors: Cursors,
     /// Everything up to here was handed to the sessions concerned.
     pub(crate) routed: AtomicU64,
@@ -227,6 +230,7 @@ impl Workspace {
             }),
             recent: Recent::new(head),
             live: Live::default(),
+            standing: Registry::default(),
             cursors: Cursors::load(cursors),
             routed: AtomicU64::new(head.get()),
             head_changed: watch::Sender::new(head),
@@ -261,6 +265,7 @@ impl Workspace {
             .spawn(follow(Arc::clone(&inner), watermark, to_index));
         inner.tracker.spawn(index(Arc::clone(&inner), handed));
         inner.tracker.spawn(keep_leases(workspace.clone()));
+        inner.tracker.spawn(watch_silence(workspace.clone()));
         inner.tracker.spawn(beat(Arc::clone(&inner)));
         inner.tracker.spawn(archive_idle(workspace.clone()));
         inner.tracker.spawn(collect(workspace.clone()));
@@ -270,11 +275,15 @@ impl Workspace {
 
     /// Makes the channels of the settings, and gives a lease to everybody who was online.
     async fn settle_in(&self) {
-        let until = Instant::now() + self.0.settings.lease;
+        let now = Instant::now();
         let snapshot = self.0.committed.load_full();
         for (agent_id, agent) in &snapshot.state.agents {
             if agent.presence == PresenceState::Online {
-                self.0.live.lease(agent_id, until, None);
+                let lease = match &agent.key {
+                    Some(_) => self.0.settings.agent_timeout,
+                    None => self.0.settings.lease,
+                };
+                self.0.live.lease(agent_id, now + lease, None);
             }
         }
         for (channel, description) in self.0.settings.channels.clone() {
@@ -297,6 +306,7 @@ impl Workspace {
         self.0
             .live
             .dismiss_all(ErrorCode::ShuttingDown, "the server is going down");
+        self.0.standing.dismiss();
         self.0.closing.cancel();
         self.0.tracker.close();
         self.0.tracker.wait().await;
@@ -381,6 +391,34 @@ impl Workspace {
             Wish::Publish(Box::new(draft)),
         )
         .await
+    }
+
+    /// Publishes an event of the workspace itself, with what the interface that tells it has to remember.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused.
+    pub async fn announce(&self, event: Event, aside: Option<Json>) -> Result<Receipt, ErrorBody> {
+        let mut draft = Draft::parse(event)?;
+        draft.body.aside = aside;
+        self.wish(&Source::System, Wish::Publish(Box::new(draft))).await
+    }
+
+    /// [`Workspace::announce`], to some agents only.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused.
+    pub async fn announce_to(
+        &self,
+        event: Event,
+        aside: Option<Json>,
+        agents: Vec<AgentId>,
+    ) -> Result<Receipt, ErrorBody> {
+        let mut draft = Draft::parse(event)?;
+        draft.body.aside = aside;
+        draft.allowed_agents = Some(agents);
+        self.wish(&Source::System, Wish::Publish(Box::new(draft))).await
     }
 
     /// Wishes for something with every right, and waits for the outcome.

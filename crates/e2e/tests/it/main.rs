@@ -10,6 +10,8 @@ mod groups;
 mod kill;
 mod meeting;
 mod messages;
+mod official;
+mod one_world;
 mod reactions;
 mod secure;
 mod small_client;

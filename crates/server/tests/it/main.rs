@@ -5,11 +5,14 @@
 mod admission;
 mod bad_input;
 mod harness;
+mod legacy;
 mod openapi;
 mod origins;
 mod other_ways;
+mod polling;
 mod privacy;
 mod repetition;
+mod replay;
 mod rest;
 mod stubborn_clients;
 mod takeover;

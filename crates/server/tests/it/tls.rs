@@ -74,7 +74,7 @@ async fn a_self_signed_certificate_proves_the_server_by_its_names() {
 async fn health_is_answered_in_clear_and_nothing_else_is() {
     let running = start().await;
     let health = running.request("GET", "/api/health").send().await.ok();
-    assert_eq!(health["status"], "ok");
+    assert_eq!(health["status"], "healthy");
     for path in ["/", "/healthz", "/rest/v1/agents", "/openapi.json", "/ws"] {
         let reply = running.request("GET", path).send().await;
         assert_eq!(reply.status, 426, "{path}");

@@ -17,7 +17,7 @@ use crate::database::{self, Kind, to_integer, to_sequence};
 const VIEW: Kind = Kind {
     name: "the view of a workspace",
     application_id: 0x4f41_5677,
-    format: 3,
+    format: 4,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
              CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
@@ -40,6 +40,8 @@ const VIEW: Kind = Kind {
              CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
              CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
                                    PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+             CREATE TABLE tallies (channel TEXT PRIMARY KEY, posts INTEGER NOT NULL, replies INTEGER NOT NULL,
+                                   threads INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE cursors (agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;",
     // It is started over instead.
     upgrades: &[],

@@ -1,12 +1,12 @@
 //! The state of a workspace as rows, loaded whole when it starts.
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
-use openagents_protocol::record::TokenGrant;
+use openagents_protocol::record::{AgentKey, TokenGrant};
 use openagents_protocol::{AgentId, ChannelName, EventId, Json, Pattern, Sequence, Source};
 use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 
-use super::Loaded;
+use super::{Loaded, tally};
 use crate::database;
 
 /// An agent that the workspace knows.
@@ -32,6 +32,9 @@ pub struct AgentRow {
     /// The group it is in; none: the default group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// What proves it when it comes by without a connection of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<AgentKey>,
 }
 
 /// A channel.
@@ -152,6 +155,7 @@ impl StateChange {
                         "DELETE FROM state WHERE kind = ?1 AND json_extract(value, '$.channel') = ?2",
                     )?
                     .execute((MEMBERSHIP, channel.as_str()))?;
+                tally::forget(connection, channel)?;
                 remove(connection, CHANNEL, channel.as_str())
             }
             Self::PutMembership(row) => {

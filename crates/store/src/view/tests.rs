@@ -73,6 +73,7 @@ fn agent_row(id: &str) -> AgentRow {
         last_seen_ms: 2,
         status: None,
         group: None,
+        key: None,
     }
 }
 

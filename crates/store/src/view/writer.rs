@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::tally::Additions;
 use super::{EventKind, Indexed, StateChange, Stream, Update, index, notes};
 use crate::database::{self, to_integer};
 
@@ -103,6 +104,7 @@ fn index_events(
     )?;
     let mut in_stream =
         transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
+    let mut additions = Additions::default();
     for event in events.iter().filter(|event| applied < event.sequence) {
         let sequence = to_integer(event.sequence);
         let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
@@ -125,8 +127,10 @@ fn index_events(
             release(transaction, event)?;
         }
         if let Some(note) = &event.note {
+            additions.take_note(transaction, note)?;
             notes::write(transaction, event.sequence, note, event.thread.as_ref())?;
         }
+        let mut begins = false;
         for stream in &event.streams {
             let end = end_of(transaction, ends, stream)?;
             // A stream that is named twice has the event once.
@@ -134,13 +138,15 @@ fn index_events(
                 end.sequence = sequence;
                 end.position += 1;
                 in_stream.execute((end.id, end.sequence, end.position))?;
+                begins |= matches!(stream, Stream::Thread(_)) && end.position == 1;
             }
             if let Stream::Conversation(one, other) = stream {
                 notes::converse(transaction, one, other, sequence)?;
             }
         }
+        additions.take(event, begins);
     }
-    Ok(())
+    additions.write(transaction)
 }
 
 /// Lets a released event take the place of the held one of its id, whose content is remembered for the day it is to be

@@ -2,7 +2,7 @@
 
 use openagents_protocol::call::{AgentInfo, Agents, GetAgent, ListAgents, Permissions, UpdateAgent};
 use openagents_protocol::record::Role;
-use openagents_protocol::{AgentId, ErrorBody, ErrorCode};
+use openagents_protocol::{AgentId, ErrorBody, ErrorCode, EventId, Pattern};
 
 use super::{agent_id, seconds};
 use crate::decide::Wish;
@@ -31,6 +31,44 @@ impl Workspace {
             .collect();
         agents.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Agents { agents }
+    }
+
+    /// The group that an agent is in.
+    pub fn group_name(&self, agent_id: &AgentId) -> String {
+        let snapshot = self.snapshot();
+        let known = snapshot.state.agents.get(agent_id);
+        let named = known.and_then(|agent| agent.group.clone());
+        named.unwrap_or_else(|| self.settings().default_group.clone())
+    }
+
+    /// The agents of a group that are known.
+    pub fn agents_in_group(&self, group: &str) -> Vec<AgentId> {
+        let snapshot = self.snapshot();
+        let default = &self.settings().default_group;
+        let known = snapshot.state.agents.iter();
+        let inside = known.filter(|(_, agent)| agent.group.as_ref().unwrap_or(default) == group);
+        inside.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether an agent was ever here.
+    pub fn is_known(&self, agent_id: &AgentId) -> bool {
+        self.snapshot().state.agents.contains_key(agent_id)
+    }
+
+    /// Whether an agent is here.
+    pub fn is_online(&self, agent_id: &AgentId) -> bool {
+        let snapshot = self.snapshot();
+        let known = snapshot.state.agents.get(agent_id);
+        known.is_some_and(|agent| agent.presence == Presence::Online)
+    }
+
+    /// What an agent subscribed to: the names of each subscription, under its id.
+    pub fn subscriptions(&self, agent_id: &AgentId) -> Vec<(EventId, Vec<Pattern>)> {
+        let snapshot = self.snapshot();
+        let known = snapshot.state.agents.get(agent_id);
+        let all = known.into_iter().flat_map(|agent| &agent.subscriptions);
+        all.map(|subscription| (subscription.id.clone(), subscription.patterns.clone()))
+            .collect()
     }
 
     /// One agent, online or not.

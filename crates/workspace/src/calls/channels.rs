@@ -4,16 +4,41 @@ use openagents_protocol::call::{
     ArchiveChannel, ChannelInfo, ChannelSettings, Channels, ConfigureChannel, CreateChannel, DeleteChannel,
     JoinChannel, LeaveChannel, ListMembers, MAX_PAGE, Members, SetPermissions, SetTopic,
 };
-use openagents_protocol::{AgentId, ChannelName, ErrorBody, ErrorCode, Receipt};
+use openagents_protocol::{AgentId, ChannelName, ErrorBody, ErrorCode, Receipt, Source};
+use openagents_store::view::Tally;
 
 use super::agents::agent_info;
-use super::{agent_id, channel_name, page_limit, seconds};
+use super::{agent_id, channel_name, page_limit, seconds, unreadable};
 use crate::decide::{Wish, no_channel};
-use crate::state::{Channel, State};
+use crate::state::{Agent, Channel, Presence, State};
 use crate::workspace::{Caller, Workspace};
 
 /// Longest description and topic of a channel, in bytes.
 const MAX_DESCRIPTION: usize = 1000;
+
+/// Whether an agent is in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// It is.
+    Inside,
+    /// It is not.
+    Outside,
+}
+
+/// A channel, who is in it now, and how much was said there.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// Its name.
+    pub channel: ChannelName,
+    /// What it is for.
+    pub description: String,
+    /// What it is about now.
+    pub topic: String,
+    /// Its members that are online, in the order they became known.
+    pub online: Vec<AgentId>,
+    /// How much was said there.
+    pub tally: Tally,
+}
 
 /// Most file types that a channel names.
 const MAX_FILE_TYPES: usize = 100;
@@ -29,6 +54,43 @@ impl Workspace {
         Channels {
             channels: channels.map(info).collect(),
         }
+    }
+
+    /// Every channel with who is in it and how much was said there, in the order they were made.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn roster(&self) -> Result<Vec<Roster>, ErrorBody> {
+        let inner = self.inner();
+        inner.indexed_through(self.head()).await;
+        let snapshot = self.snapshot();
+        let state = &snapshot.state;
+        let mut channels: Vec<(&ChannelName, &std::sync::Arc<Channel>)> = state.channels.iter().collect();
+        channels.sort_unstable_by_key(|(_, channel)| channel.created_at);
+        let names = channels.iter().map(|(name, _)| (*name).clone()).collect();
+        let tallies = inner
+            .view
+            .tallies(names)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let mut online: Vec<(&AgentId, &std::sync::Arc<Agent>)> = state
+            .agents
+            .iter()
+            .filter(|(_, agent)| agent.presence == Presence::Online)
+            .collect();
+        online.sort_unstable_by_key(|(_, agent)| agent.first_sequence);
+        let one = |((name, channel), tally): ((&ChannelName, &std::sync::Arc<Channel>), Tally)| {
+            let inside = online.iter().filter(|(id, _)| state.in_channel(id, channel));
+            Roster {
+                channel: name.clone(),
+                description: channel.description.clone(),
+                topic: channel.topic.clone(),
+                online: inside.map(|(id, _)| (*id).clone()).collect(),
+                tally,
+            }
+        };
+        Ok(channels.into_iter().zip(tallies).map(one).collect())
     }
 
     /// Makes a channel.
@@ -194,6 +256,71 @@ impl Workspace {
     pub async fn delete_channel(&self, caller: &Caller, params: DeleteChannel) -> Result<Receipt, ErrorBody> {
         let channel = channel_name("channel", &params.channel)?;
         self.wish_for(caller, Wish::DeleteChannel { channel }).await
+    }
+
+    /// Makes an agent a member of a channel, or ends its membership; for interfaces where agents do this for each other.
+    ///
+    /// # Errors
+    ///
+    /// `channel_not_found`.
+    pub async fn set_member(
+        &self,
+        agent_id: &AgentId,
+        channel: ChannelName,
+        member: Member,
+    ) -> Result<Receipt, ErrorBody> {
+        let wish = match member {
+            Member::Inside => Wish::JoinChannel { channel },
+            Member::Outside => Wish::LeaveChannel { channel },
+        };
+        self.wish(&Source::Agent(agent_id.clone()), wish).await
+    }
+
+    /// Makes a channel of the workspace itself.
+    ///
+    /// # Errors
+    ///
+    /// `channel_exists`, `limit_reached`.
+    pub async fn found_channel(&self, channel: ChannelName, description: &str) -> Result<Receipt, ErrorBody> {
+        check_length("description", description)?;
+        let description = description.to_owned();
+        let wish = Wish::CreateChannel { channel, description };
+        self.wish(&Source::System, wish).await
+    }
+
+    /// Whether there is a channel of this name.
+    pub fn has_channel(&self, channel: &ChannelName) -> bool {
+        self.snapshot().state.channels.contains_key(channel)
+    }
+
+    /// How much was said in a channel.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn tally(&self, channel: &ChannelName) -> Result<Tally, ErrorBody> {
+        let inner = self.inner();
+        inner.indexed_through(self.head()).await;
+        let tallies = inner.view.tallies(vec![channel.clone()]).await;
+        Ok(tallies
+            .map_err(|error| unreadable(&error))?
+            .pop()
+            .unwrap_or_default())
+    }
+
+    /// The channels that an agent is in, and those that it is not in.
+    pub fn memberships(&self, agent_id: &AgentId) -> (Vec<ChannelName>, Vec<ChannelName>) {
+        let snapshot = self.snapshot();
+        let state = &snapshot.state;
+        let names = |(name, _): (&ChannelName, _)| name.clone();
+        let (inside, outside): (Vec<_>, Vec<_>) = state
+            .channels
+            .iter()
+            .partition(|(_, channel)| state.in_channel(agent_id, channel));
+        (
+            inside.into_iter().map(names).collect(),
+            outside.into_iter().map(names).collect(),
+        )
     }
 
     fn one_channel(&self, caller: &Caller, name: &ChannelName) -> Result<ChannelInfo, ErrorBody> {

@@ -45,6 +45,21 @@ impl Workspace {
     /// `invalid_field`, `invalid_name`, `channel_not_found`, `not_a_member`, `agent_not_found`, `message_not_found`,
     /// `forbidden`.
     pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
+        let (records, has_more) = self.read_messages(caller, params).await?;
+        let messages = self.tell_messages(records).await?;
+        Ok(Messages { messages, has_more })
+    }
+
+    /// [`Workspace::list_messages`], as the records that the messages are told from, and whether there are more.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub async fn read_messages(
+        &self,
+        caller: &Caller,
+        params: ListMessages,
+    ) -> Result<(Vec<Record>, bool), ErrorBody> {
         let limit = page_limit(params.limit, DEFAULT_MESSAGES)?;
         let history = self.history_of(caller, &params).await?;
         let (from, direction) = match (params.before, params.after) {
@@ -67,12 +82,9 @@ impl Workspace {
             }
         };
         let skip = params.offset.unwrap_or(0);
-        let (records, has_more) = self
-            .collect_messages(caller, &history, from, direction, skip, limit)
+        self.collect_messages(caller, &history, from, direction, skip, limit)
             .await
-            .map_err(|error| unreadable(&error))?;
-        let messages = self.tell_messages(records).await?;
-        Ok(Messages { messages, has_more })
+            .map_err(|error| unreadable(&error))
     }
 
     /// One message that the caller may read.
@@ -172,6 +184,20 @@ impl Workspace {
         })
     }
 
+    /// How many messages the caller and another agent sent each other.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn count_conversation(&self, caller: &Caller, other: &AgentId) -> Result<u64, ErrorBody> {
+        let inner = self.inner();
+        let head = self.head();
+        inner.indexed_through(head).await;
+        let stream = Stream::Conversation(caller.agent_id.clone(), other.clone());
+        let counted = inner.view.count(&[stream], Sequence::ZERO, head).await;
+        counted.map_err(|error| unreadable(&error))
+    }
+
     pub(super) async fn history_of(
         &self,
         caller: &Caller,
@@ -223,7 +249,11 @@ impl Workspace {
     }
 
     /// The record of a message or shared file that the caller may read; a deleted one has no body.
-    async fn readable_message(&self, caller: &Caller, id: &EventId) -> Result<Record, ErrorBody> {
+    ///
+    /// # Errors
+    ///
+    /// `message_not_found`.
+    pub async fn readable_message(&self, caller: &Caller, id: &EventId) -> Result<Record, ErrorBody> {
         let found = self
             .inner()
             .find_event(id)
@@ -329,7 +359,11 @@ impl Workspace {
     }
 
     /// Messages as they are now: edited, with their reactions and the number of replies. Deleted ones are left out.
-    pub(crate) async fn tell_messages(&self, records: Vec<Record>) -> Result<Vec<Message>, ErrorBody> {
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    pub async fn tell_messages(&self, records: Vec<Record>) -> Result<Vec<Message>, ErrorBody> {
         let told = async {
             let inner = self.inner();
             let ids = records.iter().map(|record| record.header.event_id.clone());

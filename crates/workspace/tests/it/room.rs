@@ -185,9 +185,9 @@ impl Reader {
                 if let Outgoing::End(_) = item {
                     self.deliveries = None;
                 }
-                if let Outgoing::Event(frame) = item
+                if let Outgoing::Event(delivered) = item
                     && let Ok(ServerFrame::Event(event)) =
-                        ServerFrame::decode(std::str::from_utf8(&frame).unwrap())
+                        ServerFrame::decode(std::str::from_utf8(&delivered.frame()).unwrap())
                 {
                     self.waiting.push_back(*event);
                 }

@@ -1,0 +1,231 @@
+//! The official client, unmodified, against a real server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use openagents_e2e::{Official, SOON, TRANSPORTS, Workspace, memory_kib, within};
+use openagents_protocol::call::CreateToken;
+use openagents_protocol::record::Role;
+use openagents_server::{Caller, Config, Group};
+use serde_json::{Value, json};
+
+/// Hex SHA-256 of "admin".
+const ADMIN: &str = "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_of_the_official_client_does_what_it_says() -> Result<()> {
+    for transport in TRANSPORTS {
+        let workspace = Workspace::serve().await?;
+        Official::run("calls.py", &[&workspace.port().to_string(), transport])
+            .await
+            .with_context(|| format!("over {transport}"))?;
+        workspace.stop().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hook_of_an_official_worker_is_called_once() -> Result<()> {
+    for transport in TRANSPORTS {
+        let recommend = |config: &mut Config| config.legacy.recommended = Some(transport.to_owned());
+        let workspace = Workspace::serve_with(recommend).await?;
+        Official::run("worker.py", &[&workspace.port().to_string(), transport])
+            .await
+            .with_context(|| format!("over {transport}"))?;
+        workspace.stop().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn official_clients_go_on_after_a_restart_as_if_nothing_had_happened() -> Result<()> {
+    let mut workspace = Workspace::serve().await?;
+    let port = workspace.port();
+    let mut alice = Official::join(port, "http", "alice", "").await?;
+    let mut bob = Official::join(port, "grpc", "bob", "").await?;
+    alice
+        .does(json!({"do": "send", "to": "bob", "text": "before"}))
+        .await?;
+    bob.gets("thread.direct_message.notification", "before").await?;
+    for round in 0..2 {
+        workspace = workspace.restart_at(port).await?;
+        let native = workspace.join("native").await?;
+        let text = format!("while they are away {round}");
+        ensure!(native.workspace().agent("bob").send(text.as_str()).await.success);
+        ensure!(
+            native
+                .workspace()
+                .agent("alice")
+                .send(text.as_str())
+                .await
+                .success
+        );
+        for agent in [&mut alice, &mut bob] {
+            agent.gets("thread.direct_message.notification", &text).await?;
+        }
+        // Their secrets are good still.
+        let text = format!("again {round}");
+        alice
+            .does(json!({"do": "send", "to": "bob", "text": text}))
+            .await?;
+        let told = bob.gets("thread.direct_message.notification", &text).await?;
+        ensure!(told["source"] == "alice");
+        native.disconnect().await;
+    }
+    // What was told before is not told again.
+    bob.does(json!({"do": "post", "channel": "general", "text": "last"}))
+        .await?;
+    alice.gets("thread.channel_message.notification", "last").await?;
+    ensure!(bob.untold("before") == 0 && bob.untold("again 0") == 0);
+    workspace.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_crashed_comes_back_and_gets_what_it_missed() -> Result<()> {
+    let workspace = Workspace::serve().await?;
+    let native = workspace.join("native").await?;
+    for transport in TRANSPORTS {
+        let agent = format!("fragile-{transport}");
+        let first = Official::join(workspace.port(), transport, &agent, "").await?;
+        first.kill().await?;
+        let text = format!("for {agent}");
+        ensure!(native.workspace().agent(&agent).send(text.as_str()).await.success);
+        let mut second = Official::join(workspace.port(), transport, &agent, "").await?;
+        second.gets("thread.direct_message.notification", &text).await?;
+    }
+    workspace.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_joined_by_the_hash_of_their_password_and_tokens_count_by_theirs() -> Result<()> {
+    let grouped = |config: &mut Config| {
+        let mut admin = Group::open("admin");
+        admin.password_hash = Some(ADMIN.to_owned());
+        config.workspace.groups = vec![admin];
+    };
+    let workspace = Workspace::serve_with(grouped).await?;
+    for transport in TRANSPORTS {
+        let boss = format!("boss-{transport}");
+        let _boss = Official::join(workspace.port(), transport, &boss, ADMIN).await?;
+        ensure!(workspace.server().workspace().group_name(&boss.parse()?) == "admin");
+        let guest = format!("guest-{transport}");
+        let _guest = Official::join(workspace.port(), transport, &guest, "").await?;
+        ensure!(workspace.server().workspace().group_name(&guest.parse()?) == "guest");
+    }
+    workspace.stop().await;
+
+    let workspace = Workspace::serve().await?;
+    let operator = Caller::new("operator".parse()?, Role::Admin);
+    let params = CreateToken {
+        role: Role::Member,
+        agent_id: None,
+        expires_in_seconds: None,
+    };
+    let created = workspace
+        .server()
+        .workspace()
+        .create_token(&operator, params)
+        .await?;
+    let hash = openagents_workspace::password_hash(created.token.expose());
+    for transport in TRANSPORTS {
+        let id = format!("member-{transport}");
+        let _member = Official::join(workspace.port(), transport, &id, &hash).await?;
+        let refused = Official::join(workspace.port(), transport, "stranger", "").await;
+        ensure!(refused.is_err(), "nobody comes in without a token");
+    }
+    workspace.stop().await;
+    Ok(())
+}
+
+/// How many there are, in how many processes, and for how long they write.
+const CROWD: usize = 200;
+const PROCESSES: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_official_clients_lose_and_double_nothing() -> Result<()> {
+    let seconds = if std::env::var_os("OPENAGENTS_FULL").is_some() {
+        600
+    } else {
+        60
+    };
+    let limit = Duration::from_secs(seconds) + SOON * 4;
+    let workspace = Workspace::serve().await?;
+    let share = CROWD / PROCESSES;
+    let mut crowd = Vec::new();
+    for process in 0..PROCESSES {
+        let numbers = [
+            workspace.port().to_string(),
+            TRANSPORTS[process % 2].to_owned(),
+            (process * share).to_string(),
+            share.to_string(),
+            CROWD.to_string(),
+            seconds.to_string(),
+        ];
+        let arguments: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        crowd.push(Official::start("crowd.py", &arguments)?);
+    }
+    for part in &mut crowd {
+        let joined = within(limit, part.next()).await?;
+        ensure!(joined["joined"] == share, "{joined}");
+    }
+    let go = json!({});
+    for part in &mut crowd {
+        part.hear(&go).await?;
+    }
+    let mut memory = Vec::new();
+    for part in &mut crowd {
+        within(limit, part.next()).await?;
+        memory.push(memory_kib("self", "VmRSS")?);
+    }
+    let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut got: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for part in &mut crowd {
+        part.hear(&go).await?;
+    }
+    for part in &mut crowd {
+        let told = within(limit, part.next()).await?;
+        for sent in told["sent_all"].as_array().context("what was sent")? {
+            let texts = [0, 1, 2].map(|index| sent[index].as_str().unwrap_or_default().to_owned());
+            let [to, from, text] = texts;
+            let readers: Vec<String> = match to.as_str() {
+                "*" => (0..CROWD).map(|number| format!("crowd-{number}")).collect(),
+                _ => vec![to],
+            };
+            for reader in readers.into_iter().filter(|reader| *reader != from) {
+                expected.entry(reader).or_default().insert(text.clone());
+            }
+        }
+        for (reader, texts) in told["got"].as_object().context("what was got")? {
+            let texts = texts.as_array().into_iter().flatten();
+            let texts = texts.filter_map(|content| content["text"].as_str().or(content.as_str()));
+            got.insert(reader.clone(), texts.map(str::to_owned).collect());
+        }
+    }
+    for (reader, texts) in &expected {
+        let told = got
+            .get(reader)
+            .with_context(|| format!("{reader} told nothing"))?;
+        let once: BTreeSet<String> = told.iter().cloned().collect();
+        ensure!(told.len() == once.len(), "{reader} got something twice");
+        let lost: Vec<&String> = texts.difference(&once).take(3).collect();
+        ensure!(lost.is_empty(), "{reader} did not get {lost:?}");
+    }
+    let total: usize = got.values().map(Vec::len).sum();
+    ensure!(10 * CROWD < total, "there was traffic: {total}");
+    ensure!(
+        memory.iter().all(|kilobytes| *kilobytes < 400_000),
+        "memory stays flat: {memory:?} kB"
+    );
+    for part in &mut crowd {
+        part.hear(&go).await?;
+    }
+    for part in &mut crowd {
+        let done: Value = within(limit, part.next()).await?;
+        ensure!(done["done"] == true, "{done}");
+    }
+    workspace.stop().await;
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! Polls of the 0.9 interface: they wait, and what they hand out is not lost on the way.
+
+use std::time::Duration;
+
+use openagents_protocol::legacy::prost::Message;
+use openagents_protocol::legacy::{RegisterAgentRequest, RegisterAgentResponse};
+use openagents_server::Config;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{LIMIT, Running, within};
+use crate::legacy::Caller;
+
+/// An agent of the 0.9 interface.
+struct Agent {
+    caller: Caller,
+    id: String,
+    secret: String,
+}
+
+impl Agent {
+    async fn join(running: &Running, id: &str) -> Self {
+        let mut caller = Caller::of(running).await;
+        let answer = caller
+            .post("/api/register", &json!({"agent_id": id}))
+            .await
+            .json();
+        assert_eq!(answer["success"], true, "{answer}");
+        Self {
+            caller,
+            id: id.to_owned(),
+            secret: answer["secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// The same agent over another connection.
+    async fn again(&self, running: &Running) -> Self {
+        Self {
+            caller: Caller::of(running).await,
+            id: self.id.clone(),
+            secret: self.secret.clone(),
+        }
+    }
+
+    fn poll_path(&self) -> String {
+        format!("/api/poll?agent_id={}&secret={}", self.id, self.secret)
+    }
+
+    /// The texts that a poll brings.
+    async fn poll(&mut self) -> Vec<String> {
+        let path = self.poll_path();
+        let answer = self.caller.get(&path).await.json();
+        let messages = answer["messages"].as_array().unwrap();
+        let text = |message: &Value| {
+            message["payload"]["content"]["text"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        messages.iter().map(text).collect()
+    }
+
+    /// Sends an event, and tells how it was answered.
+    async fn send(&mut self, name: &str, to: &str, payload: Value) -> Value {
+        let body = json!({
+            "event_name": name,
+            "source_id": self.id,
+            "target_agent_id": to,
+            "payload": payload,
+            "secret": self.secret,
+        });
+        self.caller.post("/api/send_event", &body).await.json()
+    }
+
+    async fn say(&mut self, to: &str, text: &str) {
+        let payload = json!({"target_agent_id": to, "content": {"text": text}});
+        let answer = self.send("thread.direct_message.send", to, payload).await;
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+}
+
+/// Polls without anything waiting are answered at once.
+fn impatient(config: &mut Config) {
+    config.legacy.hold = Duration::ZERO;
+    config.workspace.takeover_wait = Duration::from_millis(50);
+}
+
+#[tokio::test]
+async fn a_poll_waits_until_something_comes() {
+    let running = Running::start().await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let (texts, ()) = tokio::join!(bob.poll(), alice.say("bob", "now"));
+    assert_eq!(texts, ["now"]);
+}
+
+#[tokio::test]
+async fn a_newer_poll_ends_an_older_one_with_nothing() {
+    let running = Running::start().await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let mut other = bob.again(&running).await;
+    let (first, second) = tokio::join!(bob.poll(), async {
+        let (texts, ()) = tokio::join!(other.poll(), async {
+            // The first one has ended by then, whichever of the two was the older.
+            tokio::task::yield_now().await;
+            alice.say("bob", "for one of them").await;
+        });
+        texts
+    });
+    let mut got = [first, second].concat();
+    got.extend(within(LIMIT, bob.again(&running).await.drained(&running)).await);
+    assert_eq!(got, ["for one of them"]);
+}
+
+impl Agent {
+    /// What is left, with nothing to wait for: another agent's message marks the end.
+    async fn drained(mut self, running: &Running) -> Vec<String> {
+        let mut marker = Agent::join(running, "marker").await;
+        marker.say(&self.id, "the end").await;
+        let mut got = Vec::new();
+        loop {
+            for text in self.poll().await {
+                if text == "the end" {
+                    return got;
+                }
+                got.push(text);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_when_the_connection_broke_is_handed_out_again() {
+    let running = Running::with(impatient).await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    alice.say("bob", "lost and found").await;
+
+    let mut stream = TcpStream::connect(running.server.local_addr()).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", bob.poll_path());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The answer is there, and is thrown away unread: the connection is reset.
+    let mut first = [0];
+    within(LIMIT, stream.peek(&mut first)).await.unwrap();
+    drop(stream);
+
+    assert_eq!(bob.poll().await, ["lost and found"]);
+    assert!(
+        bob.poll().await.is_empty(),
+        "it arrived, and is not handed out again"
+    );
+}
+
+#[tokio::test]
+async fn a_poll_that_is_given_up_takes_nothing_with_it() {
+    let running = Running::start().await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let mut stream = TcpStream::connect(running.server.local_addr()).await.unwrap();
+    let request = format!("GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n", bob.poll_path());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    drop(stream);
+    alice.say("bob", "still there").await;
+    assert_eq!(bob.poll().await, ["still there"]);
+}
+
+#[tokio::test]
+async fn who_was_handed_something_and_never_asked_again_gets_it_when_it_comes_back() {
+    let running = Running::with(impatient).await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    alice.say("bob", "once more").await;
+    assert_eq!(bob.poll().await, ["once more"]);
+    // Nothing says that the program did anything with it: it crashed, and begins anew.
+    drop(bob);
+    let mut bob = Agent::join(&running, "bob").await;
+    alice.say("bob", "and this").await;
+    let mut got = Vec::new();
+    within(LIMIT, async {
+        while got.last().map(String::as_str) != Some("and this") {
+            got.extend(bob.poll().await);
+        }
+    })
+    .await;
+    assert!(got.len() <= 2, "{got:?}");
+}
+
+#[tokio::test]
+async fn nobody_reads_what_is_for_another_agent() {
+    let running = Running::with(impatient).await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let mut mallory = Agent::join(&running, "mallory").await;
+    alice.say("bob", "for bob only").await;
+
+    let refused = "Authentication failed: Invalid or missing secret";
+    let path = format!("/api/poll?agent_id=bob&secret={}", mallory.secret);
+    let answer = mallory.caller.get(&path).await.json();
+    assert_eq!(
+        (&answer["success"], &answer["error_message"]),
+        (&json!(false), &json!(refused))
+    );
+    for (name, payload) in [
+        ("system.poll_messages", json!({"agent_id": "bob"})),
+        ("system.unregister_agent", json!({"agent_id": "bob"})),
+        (
+            "system.subscribe_events",
+            json!({"agent_id": "bob", "event_patterns": ["*"]}),
+        ),
+    ] {
+        let answer = mallory.send(name, "system:system", payload).await;
+        assert_eq!(answer["message"], refused, "{name}");
+    }
+    let history = json!({"target_agent_id": "bob"});
+    let answer = mallory.send("thread.direct_messages.retrieve", "", history).await;
+    assert_eq!(answer["data"]["messages"], json!([]));
+    let listed = mallory.send("thread.conversations.list", "", json!({})).await;
+    assert_eq!(listed["data"]["conversations"], json!([]));
+    assert_eq!(bob.poll().await, ["for bob only"]);
+}
+
+#[tokio::test]
+async fn secrets_are_stored_as_hashes_and_outlive_a_restart() {
+    let running = Running::with(impatient).await;
+    let bob = Agent::join(&running, "bob").await;
+    let Running { server, directory } = running;
+    server.shutdown().await;
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let content = std::fs::read(&path).unwrap();
+            let found = content
+                .windows(bob.secret.len())
+                .any(|part| part == bob.secret.as_bytes());
+            assert!(!found, "{}", path.display());
+        }
+    }
+    let config = crate::harness::config(&directory, impatient);
+    let server = openagents_server::Server::bind(config).await.unwrap();
+    let running = Running { server, directory };
+    let mut bob = bob.again(&running).await;
+    let mut alice = Agent::join(&running, "alice").await;
+    alice.say("bob", "you are still you").await;
+    assert_eq!(bob.poll().await, ["you are still you"]);
+}
+
+#[tokio::test]
+async fn an_id_is_taken_over_from_who_is_gone_and_from_nobody_else() {
+    let running = Running::with(impatient).await;
+    let alice = Agent::join(&running, "alice").await;
+    let rpc = "/openagents.AgentService/RegisterAgent";
+    let request = RegisterAgentRequest {
+        agent_id: "alice".to_owned(),
+        ..RegisterAgentRequest::default()
+    };
+    let mut other = Caller::of(&running).await;
+    let answer: RegisterAgentResponse = other.grpc(rpc, &request.encode_to_vec()).await.unwrap();
+    assert_eq!(
+        answer.error_message,
+        "Agent alice already registered with network"
+    );
+    drop(alice);
+    // The server learns of it as soon as the connection ends.
+    let answer = within(LIMIT, async {
+        loop {
+            let answer: RegisterAgentResponse = other.grpc(rpc, &request.encode_to_vec()).await.unwrap();
+            if answer.success {
+                break answer;
+            }
+        }
+    })
+    .await;
+    assert_eq!(answer.secret.len(), 64);
+}
+
+#[tokio::test]
+async fn a_silent_agent_counts_as_gone_and_is_there_again_with_its_next_poll() {
+    let running = Running::with(|config| {
+        impatient(config);
+        config.workspace.agent_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let id = "bob".parse().unwrap();
+    let workspace = running.server.workspace();
+    within(LIMIT, async {
+        while workspace.is_online(&id) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut alice = Agent::join(&running, "alice").await;
+    alice.say("bob", "wake up").await;
+    assert_eq!(bob.poll().await, ["wake up"]);
+    assert!(workspace.is_online(&id));
+}
+
+#[tokio::test]
+async fn large_events_and_files_pass_up_to_their_limits() {
+    let running = Running::start().await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let large = "x".repeat(12 << 20);
+    alice.say("bob", &large).await;
+    assert_eq!(bob.poll().await, [large.clone()]);
+    let uploaded = alice
+        .send(
+            "shared_cache.file.upload",
+            "",
+            json!({"filename": "large.txt", "file_data": large.replace('x', "YWFh")[..12 << 20], "mime_type": "text/plain"}),
+        )
+        .await;
+    assert_eq!(uploaded["data"]["file_size"], 9 << 20, "{}", uploaded["message"]);
+}
