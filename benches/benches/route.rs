@@ -46,6 +46,7 @@ async fn fill(directory: &std::path::Path, readers: u64) -> Workspace {
             session_key: None,
             metadata: None,
             after: None,
+            log: None,
             backlog: Backlog::None,
         };
         let (session, mut deliveries) = workspace.attach(attach).await.expect("a session");

@@ -14,7 +14,7 @@ pub(crate) type Answers = BTreeMap<String, String>;
 /// The answers of the workspace as it is on the disk, and after its view was built anew.
 pub(crate) async fn before_and_after(data: &Path, settings: Settings) -> anyhow::Result<(Answers, Answers)> {
     let before = ask(data, settings.clone()).await?;
-    Workspace::rebuild(data, settings.clone(), |_, _| ()).await?;
+    Workspace::rebuild(data, settings.clone(), |_, _, _| ()).await?;
     Ok((before, ask(data, settings).await?))
 }
 

@@ -338,7 +338,7 @@ async fn a_client_that_was_further_than_the_restored_log_misses_nothing() {
         wait: Some(30),
         ..ReadEvents::default()
     };
-    let poll = tokio::spawn({
+    let poll = tokio_util::task::TaskTracker::new().spawn({
         let workspace = workspace.clone();
         async move { workspace.read_events(&caller("bob"), waiting).await.unwrap() }
     });
