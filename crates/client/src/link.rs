@@ -274,7 +274,7 @@ impl Session {
             agent_id: Some(welcome.agent_id.clone()),
             session_key: Some(welcome.session_key.clone()),
             after: Some(self.link.progress.handled()),
-            backlog: Backlog::All,
+            backlog: Some(Backlog::All),
             metadata: self.link.metadata(),
             follow_system: self.link.hub.follows_system(),
             ..self.hello.clone()

@@ -93,7 +93,8 @@ impl Host {
         for shown in shown {
             match self.by_token(&shown) {
                 Err(error) if error.code == ErrorCode::Unauthenticated => refusal = error,
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                Ok(principal) => return Ok(self.grouped(principal, credentials).await),
             }
         }
         let Some(groups) = &self.groups else {
@@ -112,6 +113,19 @@ impl Host {
         match groups.without_password().filter(|_| self.is_open()) {
             Some(group) => Ok(Principal::of_group(group)),
             None => Err(refusal),
+        }
+    }
+
+    /// Whoever a token admits, in the group whose password is shown beside it.
+    async fn grouped(&self, principal: Principal, credentials: &Credentials) -> Principal {
+        let (Some(groups), Some(_), Some(password)) =
+            (&self.groups, &credentials.token, &credentials.password_hash)
+        else {
+            return principal;
+        };
+        match groups.by_password(password).await {
+            Some(group) => principal.joining(group),
+            None => principal,
         }
     }
 

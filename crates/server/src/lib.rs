@@ -16,12 +16,13 @@ mod server;
 mod socket;
 mod tls;
 
-pub use config::{Config, Limits, Open, Tls};
+pub use config::{Addresses, Config, Limits, Open, Tls};
 pub use error::Error;
+pub use ipnet::IpNet;
 pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
-    Caller, Clock, DefaultMembership, Durability, FirstPost, Group, Principal, Settings, StoreError,
-    Workspace,
+    Caller, Clock, ConfiguredChannel, ContentRules, DefaultMembership, Durability, FirstPost, Group,
+    LoopGuard, Principal, Settings, StoreError, Workspace,
 };
 pub use server::Server;

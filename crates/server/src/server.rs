@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::host::Host;
-use crate::listener::Listener;
+use crate::listener::{Filtered, Listener};
 use crate::socket::Socket;
 use crate::{Error, connection, health, rest, tls};
 
@@ -63,6 +63,7 @@ impl Server {
             listen: config.listen,
             source,
         })?;
+        let listener = Filtered::new(listener, config.addresses.clone());
         Self::serve_at(config, listener, local_address).await
     }
 
@@ -225,6 +226,7 @@ where
 {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
+        .keep_alive(host.limits.keep_alive)
         .header_read_timeout(host.limits.hello_timeout)
         .max_buf_size(16 * 1024);
     let mut serving = std::pin::pin!(

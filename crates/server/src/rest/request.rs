@@ -38,6 +38,7 @@ impl Visitor {
             );
             ErrorBody::field(ErrorCode::InvalidField, AGENT_HEADER, message)
         })?;
+        self.workspace.take_request(&agent_id)?;
         Ok(self.principal.caller(agent_id))
     }
 
@@ -146,7 +147,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Host>> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, host: &Arc<Host>) -> Result<Self, Refusal> {
-        let reading = timeout(host.limits.write_timeout, Bytes::from_request(request, host));
+        let reading = timeout(host.limits.request_timeout, Bytes::from_request(request, host));
         let bytes = match reading.await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
