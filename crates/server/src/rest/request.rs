@@ -38,7 +38,6 @@ impl Visitor {
             );
             ErrorBody::field(ErrorCode::InvalidField, AGENT_HEADER, message)
         })?;
-        self.workspace.take_request(&agent_id)?;
         Ok(self.principal.caller(agent_id))
     }
 
@@ -86,8 +85,12 @@ impl Visitor {
             field: Some(AGENT_HEADER.to_owned()),
             ..error
         })?;
+        let workspace = host.workspace();
+        if let Some(agent_id) = &agent_id {
+            workspace.take_request(agent_id)?;
+        }
         Ok(Self {
-            workspace: host.workspace(),
+            workspace,
             principal,
             agent_id,
         })

@@ -5,6 +5,7 @@
 mod admission;
 mod bad_input;
 mod harness;
+mod limits;
 mod openapi;
 mod origins;
 mod other_ways;
