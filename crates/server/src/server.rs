@@ -163,7 +163,9 @@ impl Server {
 async fn accept(mut listener: impl Listener, acceptor: Option<TlsAcceptor>, host: Arc<Host>) {
     let router = router(Arc::clone(&host));
     let in_clear = health::router(Arc::clone(&host));
-    let room = Arc::new(Semaphore::new(host.limits.max_connections));
+    let room = Arc::new(Semaphore::new(
+        host.limits.max_connections.min(Semaphore::MAX_PERMITS),
+    ));
     loop {
         let accepted = tokio::select! {
             () = host.stopping.cancelled() => return,
@@ -265,7 +267,7 @@ async fn upgrade(State(host): State<Arc<Host>>, headers: HeaderMap, upgrade: Web
     upgrade
         .read_buffer_size(4 * 1024)
         .write_buffer_size(16 * 1024)
-        .max_write_buffer_size(4 * limit + 1024 * 1024)
+        .max_write_buffer_size(limit.saturating_mul(4).saturating_add(1024 * 1024))
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| async move {

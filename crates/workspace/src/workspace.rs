@@ -209,7 +209,7 @@ impl Workspace {
         let head = log.head();
         let inner = Arc::new(Inner {
             presence: Presence::new(settings.presence_events_per_second),
-            uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            uploads: Arc::new(Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS))),
             unreachable_files: AtomicBool::new(true),
             rates: Rates::of(&settings),
             settings,
