@@ -208,8 +208,12 @@ fn unreadable(rejection: &QueryRejection) -> ErrorBody {
     let mut source: Option<&(dyn error::Error + 'static)> = Some(rejection);
     while let Some(current) = source {
         if let Some(found) = current.downcast_ref::<Inner>() {
-            let parameter = found.path().to_string();
-            return ErrorBody::field(ErrorCode::InvalidField, &parameter, found.inner().to_string());
+            let message = found.inner().to_string();
+            return match found.path().to_string().as_str() {
+                // The whole query is to blame where a parameter is missing; the message names it.
+                "." => ErrorBody::new(ErrorCode::InvalidField, message),
+                parameter => ErrorBody::field(ErrorCode::InvalidField, parameter, message),
+            };
         }
         source = current.source();
     }

@@ -44,7 +44,7 @@ pub(super) fn join(
     if let Some(most) = there.settings.most_members()
         && most <= context.state.members(there)
     {
-        let message = format!("channel {channel} has its limit of {most} members");
+        let message = format!("channel {channel} is full: its limit of members is {most}");
         return Err(ErrorBody::field(ErrorCode::LimitReached, "channel", message));
     }
     let act = Act::ChannelJoined {
