@@ -10,10 +10,13 @@ mod command;
 mod connect;
 mod logging;
 mod network_file;
+mod outcome;
 mod output;
+mod progress;
 mod report;
 mod settings;
 mod signals;
+mod text;
 
 use std::process::ExitCode;
 

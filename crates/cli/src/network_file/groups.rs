@@ -23,7 +23,7 @@ pub(super) fn groups(
 
 fn one(name: String, group: AgentGroup, requires_password: bool) -> anyhow::Result<Group> {
     let path = format!("network.agent_groups.{name}");
-    if group.password_hash.as_ref().is_some_and(|hash| !is_hash(hash)) {
+    if group.password_hash.as_deref().is_some_and(|hash| !is_hash(hash)) {
         bail!("{path}.password_hash: it is neither bcrypt (`$2b$...`) nor a SHA-256 of 64 hex digits");
     }
     if requires_password && group.password_hash.is_none() {
@@ -43,7 +43,7 @@ fn one(name: String, group: AgentGroup, requires_password: bool) -> anyhow::Resu
     })
 }
 
-fn is_hash(written: &String) -> bool {
+fn is_hash(written: &str) -> bool {
     let sha_256 = written.len() == 64 && written.bytes().all(|byte| byte.is_ascii_hexdigit());
     sha_256 || (written.starts_with("$2") && written.len() == 60)
 }

@@ -173,10 +173,9 @@ pub(super) fn rate(
     documented: u32,
 ) -> Option<NonZeroU32> {
     match (enabled, written) {
-        (Some(false), _) => None,
+        (Some(false), _) | (None, None) => None,
         (_, Some(written)) => Some(written),
         (Some(true), None) => NonZeroU32::new(documented),
-        (None, None) => None,
     }
 }
 

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod bench;
+mod channels;
 mod client;
 mod demo;
+mod files;
 mod harness;
 mod help;
+mod messages;
 mod network;
+mod people;
 mod serve;
 mod token;

@@ -60,8 +60,8 @@ network_profile: {discoverable: true}
     let served = Served::of(openagents().args(["network", "start"]).arg(folder.path())).await;
     let channels = served.run(&["channels"]).await.ok();
     insta::assert_snapshot!(channels, @r"
-    CHANNEL  MEMBERS  EVENTS  DESCRIPTION
-    #ideas   0        0       Loose ends
+    CHANNEL  MEMBERS  EVENTS  TOPIC  DESCRIPTION
+    #ideas   0        0              Loose ends
     ");
     let log = served.stop().await;
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
@@ -121,7 +121,12 @@ network:
     let nobody = served.run(&["channels"]).await.failed();
     assert!(nobody.contains("this workspace wants a token"), "{nobody}");
     let told = served.run(&["permissions", "--token", "user123"]).await.ok();
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    agent  cli-tester
+    role   member
+    group  users
+    may    read_channels
+    ");
     let refused = served
         .run(&["post", "general", "Hi", "--token", "user123"])
         .await
