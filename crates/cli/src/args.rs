@@ -3,8 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    agents, backup, bench, channels, completions, demo, history, network, post, rebuild, restore, send,
-    serve, tail, token,
+    agents, backup, bench, channels, completions, conversations, delete, demo, edit, emit, explain, files,
+    held, history, info, message, network, permissions, post, react, rebuild, restore, send, serve, status,
+    tail, token, unblock,
 };
 use crate::output::Output;
 
@@ -58,19 +59,44 @@ impl Common {
 /// Everything it can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     Network(network::Arguments),
     Demo(demo::Arguments),
+    Info(info::Arguments),
     Agents(agents::Arguments),
-    Channels(channels::Arguments),
+    Status(status::Arguments),
+    Permissions(permissions::Arguments),
+    Channels(Box<channels::Arguments>),
     Post(post::Arguments),
     Send(send::Arguments),
+    Emit(emit::Arguments),
     Tail(tail::Arguments),
     History(history::Arguments),
+    Conversations(conversations::Arguments),
+    Message(message::Arguments),
+    React(react::Arguments),
+    Edit(edit::Arguments),
+    Delete(delete::Arguments),
+    Files(Box<files::Arguments>),
+    Explain(explain::Arguments),
+    Held(held::Arguments),
+    Unblock(unblock::Arguments),
     Token(token::Arguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
     Rebuild(rebuild::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

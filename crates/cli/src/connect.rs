@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use openagents_client::{AgentClient, ConnectError, ErrorBody, ErrorCode, EventResponse, Receipt, Secret};
+use openagents_client::{AgentClient, ConnectError, ErrorBody, ErrorCode, Secret};
 
 /// Where `serve` listens when nothing else is said.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8700";
@@ -21,7 +21,7 @@ pub(crate) struct Endpoint {
     /// The workspace [default: http://127.0.0.1:8700]
     #[arg(long, env = "OPENAGENTS_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
-    /// What admits to the workspace
+    /// What admits to the workspace: a token, or the password of a group
     #[arg(long, env = "OPENAGENTS_TOKEN", hide_env_values = true)]
     token: Option<Secret>,
     /// Certificates to trust besides those of this machine, in PEM
@@ -124,15 +124,6 @@ impl Endpoint {
         }
         connect.await.map_err(|error| explain(error, url))?;
         Ok(client)
-    }
-}
-
-/// The receipt of something that was published, or why it was refused.
-pub(crate) fn receipt(response: EventResponse) -> anyhow::Result<Receipt> {
-    match (response.data, response.error) {
-        (Some(receipt), None) => Ok(receipt),
-        (_, Some(error)) => Err(error.into()),
-        (None, None) => anyhow::bail!("the workspace gave no reason"),
     }
 }
 

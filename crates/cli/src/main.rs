@@ -11,10 +11,13 @@ mod connect;
 mod logging;
 mod meter;
 mod network_file;
+mod outcome;
 mod output;
+mod progress;
 mod report;
 mod settings;
 mod signals;
+mod text;
 
 use std::process::ExitCode;
 

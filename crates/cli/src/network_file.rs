@@ -1,207 +1,145 @@
-//! `network.yaml`: what of it has an effect here, and what has not.
+//! `network.yaml`: what of it has an effect here, and what has not. `docs/configuration.md` lists every key.
+//!
+//! [`keys`] says how it is written, [`values`] how values are; a module for each part of the file takes it into a
+//! server's configuration.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod groups;
+mod keys;
+mod messaging;
+mod security;
+mod transports;
+mod values;
+mod workspace;
+
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, bail};
-use openagents_protocol::ChannelName;
-use openagents_server::Group;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use anyhow::Context;
+use openagents_server::Config;
 
-/// Where gRPC is spoken besides, where the file says no port.
-const GRPC_PORT: u16 = 8600;
+use self::keys::{File, Network};
+use self::values::rate;
 
-const MESSAGING: &str = "workspace.messaging";
+/// Documented for where a limit is switched on and not written.
+const REQUESTS_PER_MINUTE: u32 = 1000;
 
-/// What a `network.yaml` decides. Paths are taken from the folder of the file.
+/// What a `network.yaml` decides beyond the configuration of the server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NetworkFile {
-    pub(crate) name: String,
-    pub(crate) description: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) port: Option<u16>,
     /// Host and port of gRPC besides.
     pub(crate) grpc: Option<(Option<String>, u16)>,
-    /// Certificate and key.
-    pub(crate) tls: Option<(PathBuf, PathBuf)>,
-    /// None: not said.
-    pub(crate) channels: Option<Vec<(ChannelName, String)>>,
-    pub(crate) max_connections: Option<usize>,
-    pub(crate) max_frame_bytes: Option<usize>,
     pub(crate) log_level: Option<String>,
     pub(crate) data: Option<PathBuf>,
-    pub(crate) groups: Vec<Group>,
-    pub(crate) default_group: Option<String>,
-    pub(crate) requires_password: bool,
+    /// How long the server runs; none: until it is stopped.
+    pub(crate) runtime: Option<Duration>,
+    pub(crate) shutdown_timeout: Option<Duration>,
     /// Paths of what was written and has no effect.
     pub(crate) without_effect: Vec<String>,
 }
 
+/// What the parts of a file say beyond the configuration.
+#[derive(Debug, Default)]
+struct Effect {
+    host: Option<String>,
+    port: Option<u16>,
+    grpc: Option<(Option<String>, u16)>,
+    left_out: Vec<LeftOut>,
+}
+
 impl NetworkFile {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+    /// Reads a file and lets what it says hold in a configuration. Paths are taken from the folder of the file.
+    pub(crate) fn read(path: &Path, config: &mut Config) -> anyhow::Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, folder).with_context(|| format!("cannot use {}", path.display()))
+        Self::parse(&text, folder, config).with_context(|| format!("cannot use {}", path.display()))
     }
 
-    fn parse(text: &str, folder: &Path) -> anyhow::Result<Self> {
+    fn parse(text: &str, folder: &Path, config: &mut Config) -> anyhow::Result<Self> {
         let mut unknown = Vec::new();
         let note = |path: serde_ignored::Path<'_>| unknown.push(Key::of(&path));
         let file: File = serde_ignored::deserialize(serde_norway::Deserializer::from_str(text), note)?;
-        let File {
-            network,
-            log_level,
-            data_dir,
-        } = file;
-        let mut parsed = Self {
-            name: network.name,
-            description: network.description,
-            max_connections: network.max_connections,
-            log_level,
-            data: data_dir.map(|data| folder.join(data)),
-            groups: groups(
-                network.agent_groups.unwrap_or_default(),
-                network.requires_password,
-            )?,
-            default_group: network.default_agent_group,
-            requires_password: network.requires_password,
-            ..Self::default()
-        };
-        if let Some(security) = network.security
-            && security.tls_enabled
-        {
-            parsed.tls = certificate(
-                "network.security",
-                folder,
-                security.tls_cert_file,
-                security.tls_key_file,
-            )?;
+        let mut effect = Effect::default();
+        take_network(file.network, folder, config, &mut effect)?;
+        if let Some(workspace) = file.workspace {
+            workspace::take(workspace, config)?;
         }
-        let mut left_out = parsed.take_transports(network.transports.unwrap_or_default(), folder)?;
-        left_out.extend(parsed.take_mods(network.mods.unwrap_or_default())?);
-        parsed.without_effect = name_once(unknown, &left_out);
-        Ok(parsed)
-    }
-
-    /// Takes the first HTTP transport, whose port is for everything, and that of gRPC. The others are returned.
-    fn take_transports(&mut self, transports: Vec<Transport>, folder: &Path) -> anyhow::Result<Vec<LeftOut>> {
-        let mut left_out = Vec::new();
-        let mut taken = false;
-        for (index, transport) in transports.into_iter().enumerate() {
-            let path = format!("network.transports[{index}]");
-            if transport.kind == "grpc" && self.grpc.is_none() {
-                let config = transport.config.unwrap_or_default();
-                let port = config.port.or(transport.port).unwrap_or(GRPC_PORT);
-                self.grpc = Some((config.host.or(transport.host), port));
-                continue;
-            }
-            if taken || transport.kind != "http" {
-                left_out.push(LeftOut {
-                    path,
-                    what: transport.kind,
-                });
-                continue;
-            }
-            taken = true;
-            let config = transport.config.unwrap_or_default();
-            self.host = config.host.or(transport.host);
-            self.port = config.port.or(transport.port);
-            self.max_connections = config.max_connections.or(self.max_connections);
-            self.max_frame_bytes = config.max_request_size;
-            if config.tls_enabled {
-                let path = format!("{path}.config");
-                self.tls = certificate(&path, folder, config.tls_cert_path, config.tls_key_path)?;
-            }
-        }
-        Ok(left_out)
-    }
-
-    /// Takes the channels of the messaging mod. The others are returned.
-    fn take_mods(&mut self, mods: Vec<Mod>) -> anyhow::Result<Vec<LeftOut>> {
-        let mut left_out = Vec::new();
-        for (index, one) in mods.into_iter().enumerate() {
-            let path = format!("network.mods[{index}]");
-            let short = one.name.strip_prefix("openagents.mods.").unwrap_or(&one.name);
-            if short != MESSAGING {
-                if one.enabled {
-                    left_out.push(LeftOut { path, what: one.name });
-                }
-                continue;
-            }
-            if !one.enabled {
-                let what = "messaging cannot be switched off".to_owned();
-                left_out.push(LeftOut {
-                    path: format!("{path}.enabled"),
-                    what,
-                });
-            }
-            let Some(channels) = one.config.and_then(|config| config.default_channels) else {
-                continue;
-            };
-            let parse = |(at, channel): (usize, DefaultChannel)| {
-                let name = ChannelName::from_written(&channel.name)
-                    .with_context(|| format!("{path}.config.default_channels[{at}]"))?;
-                Ok((name, channel.description.unwrap_or_default()))
-            };
-            let channels: anyhow::Result<Vec<_>> = channels.into_iter().enumerate().map(parse).collect();
-            self.channels.get_or_insert_default().extend(channels?);
-        }
-        Ok(left_out)
-    }
-}
-
-/// The groups of agents. A password is stored as bcrypt or as hex SHA-256, never as it is.
-fn groups(written: BTreeMap<String, AgentGroup>, requires_password: bool) -> anyhow::Result<Vec<Group>> {
-    let one = |(name, group): (String, AgentGroup)| {
-        let path = format!("network.agent_groups.{name}");
-        let is_hash = |hash: &String| {
-            let sha_256 = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-            sha_256 || (hash.starts_with("$2") && hash.len() == 60)
-        };
-        if group.password_hash.as_ref().is_some_and(|hash| !is_hash(hash)) {
-            bail!("{path}.password_hash: it is neither bcrypt (`$2b$...`) nor a SHA-256 of 64 hex digits");
-        }
-        if requires_password && group.password_hash.is_none() {
-            bail!("{path}: with requires_password, every group has a password_hash");
-        }
-        let metadata = group.metadata.unwrap_or_default();
-        let permissions = metadata.get("permissions").map(|listed| {
-            serde_json::from_value(listed.clone())
-                .with_context(|| format!("{path}.metadata.permissions is not a list of names"))
-        });
-        Ok(Group {
-            name,
-            description: group.description.unwrap_or_default(),
-            password_hash: group.password_hash,
-            permissions: permissions.transpose()?,
-            metadata: serde_json::Value::Object(metadata).into(),
+        let shutdown_timeout = file.shutdown_timeout.map(|timeout| timeout.0);
+        config.limits.drain = shutdown_timeout.unwrap_or(config.limits.drain);
+        Ok(Self {
+            host: effect.host,
+            port: effect.port,
+            grpc: effect.grpc,
+            log_level: file.log_level,
+            data: file.data_dir.map(|data| folder.join(data)),
+            runtime: file.runtime_limit.map(|limit| limit.0),
+            shutdown_timeout,
+            without_effect: name_once(unknown, &effect.left_out),
         })
-    };
-    written.into_iter().map(one).collect()
-}
-
-fn certificate(
-    path: &str,
-    folder: &Path,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Ok(Some((folder.join(certificate), folder.join(key)))),
-        _ => bail!("{path}.tls_enabled: it needs the paths of a certificate and of its key beside it"),
     }
 }
 
-/// An entry of a list that has no effect as a whole.
+fn take_network(
+    network: Network,
+    folder: &Path,
+    config: &mut Config,
+    effect: &mut Effect,
+) -> anyhow::Result<()> {
+    let settings = &mut config.workspace;
+    settings.name = network.name;
+    settings.description = network.description.unwrap_or_default();
+    settings.requires_password = network.requires_password.unwrap_or(false);
+    let groups = network.agent_groups.unwrap_or_default();
+    settings.groups = groups::groups(groups, settings.requires_password)?;
+    if let Some(group) = network.default_agent_group {
+        settings.default_group = group;
+    }
+    if let Some(timeout) = network.agent_timeout {
+        settings.lease = timeout.0;
+        settings.agent_timeout = timeout.0;
+    }
+    settings.session_queue = network.message_queue_size.unwrap_or(settings.session_queue);
+    let limits = &mut config.limits;
+    limits.max_connections = network.max_connections.unwrap_or(limits.max_connections);
+    if let Some(timeout) = network.connection_timeout {
+        limits.hello_timeout = timeout.0;
+    }
+    if let Some(interval) = network.heartbeat_interval {
+        settings.heartbeat = interval.0;
+        limits.ping_after = interval.0;
+    }
+    let also_enabled = network
+        .security
+        .as_ref()
+        .and_then(|security| security.rate_limiting_enabled);
+    let enabled = network.rate_limiting_enabled.or(also_enabled);
+    settings.max_requests_per_minute = rate(enabled, network.max_requests_per_minute, REQUESTS_PER_MINUTE);
+    config
+        .allowed_origins
+        .extend(network.allowed_origins.unwrap_or_default());
+    if let Some(security) = network.security {
+        security::take(security, folder, config, effect)?;
+    }
+    transports::take(network.transports.unwrap_or_default(), folder, config, effect)?;
+    messaging::take(network.mods.unwrap_or_default(), &mut config.workspace, effect)
+}
+
+/// Something that has no effect although its key is known, and why; or what it is.
 #[derive(Debug)]
 struct LeftOut {
     path: String,
     what: String,
+}
+
+impl LeftOut {
+    fn new(path: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            what: what.into(),
+        }
+    }
 }
 
 /// All paths without effect; those inside of entries that are left out as a whole are not told again.
@@ -246,142 +184,36 @@ impl Key {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct File {
-    network: Network,
-    log_level: Option<String>,
-    data_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Network {
-    name: String,
-    description: Option<String>,
-    transports: Option<Vec<Transport>>,
-    mods: Option<Vec<Mod>>,
-    max_connections: Option<usize>,
-    security: Option<Security>,
-    agent_groups: Option<BTreeMap<String, AgentGroup>>,
-    default_agent_group: Option<String>,
-    #[serde(default)]
-    requires_password: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct AgentGroup {
-    description: Option<String>,
-    password_hash: Option<String>,
-    metadata: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Transport {
-    #[serde(rename = "type", default = "http")]
-    kind: String,
-    host: Option<String>,
-    port: Option<u16>,
-    config: Option<TransportConfig>,
-}
-
-fn http() -> String {
-    "http".to_owned()
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct TransportConfig {
-    host: Option<String>,
-    port: Option<u16>,
-    max_connections: Option<usize>,
-    max_request_size: Option<usize>,
-    #[serde(default)]
-    tls_enabled: bool,
-    tls_cert_path: Option<PathBuf>,
-    tls_key_path: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "so the keys are written")]
-struct Security {
-    #[serde(default)]
-    tls_enabled: bool,
-    tls_cert_file: Option<PathBuf>,
-    tls_key_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Mod {
-    name: String,
-    #[serde(default = "yes")]
-    enabled: bool,
-    config: Option<ModConfig>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug, Deserialize)]
-struct ModConfig {
-    default_channels: Option<Vec<DefaultChannel>>,
-}
-
-/// A name, or a mapping with more.
-#[derive(Debug)]
-struct DefaultChannel {
-    name: String,
-    description: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for DefaultChannel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Described {
-            name: String,
-            description: Option<String>,
-        }
-
-        struct NameOrMapping;
-
-        impl<'de> Visitor<'de> for NameOrMapping {
-            type Value = DefaultChannel;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a name, or a mapping with `name` and `description`")
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<DefaultChannel, E> {
-                Ok(DefaultChannel {
-                    name: name.to_owned(),
-                    description: None,
-                })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DefaultChannel, A::Error> {
-                let Described { name, description } =
-                    Described::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(DefaultChannel { name, description })
-            }
-        }
-
-        deserializer.deserialize_any(NameOrMapping)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use openagents_server::{DefaultMembership, Durability, FirstPost, Tls};
+
     use super::*;
 
-    fn parse(text: &str) -> NetworkFile {
-        NetworkFile::parse(text, Path::new("/etc/team")).unwrap()
+    fn read(text: &str) -> anyhow::Result<(NetworkFile, Config)> {
+        let mut config = Config::new("data");
+        let file = NetworkFile::parse(text, Path::new("/etc/team"), &mut config)?;
+        Ok((file, config))
+    }
+
+    fn parse(text: &str) -> (NetworkFile, Config) {
+        read(text).unwrap()
+    }
+
+    /// A file with these keys below `network`.
+    fn network(keys: &str) -> (NetworkFile, Config) {
+        parse(&format!("network: {{name: a, {keys}}}"))
     }
 
     fn refused(text: &str) -> String {
-        format!("{:#}", NetworkFile::parse(text, Path::new("")).unwrap_err())
+        format!("{:#}", read(text).unwrap_err())
     }
 
     #[test]
     fn the_documented_file_is_understood() {
-        let file = parse(
+        let (file, config) = parse(
             "
 network:
   name: MyNetwork
@@ -399,6 +231,8 @@ network:
           - name: '#ideas'
             description: Loose ends
             moderated: true
+            max_members: 7
+            pinned: true
     - {name: openagents.mods.workspace.forum, enabled: true, config: {require_title: true}}
     - {name: openagents.mods.workspace.wiki, enabled: false}
   agent_groups: {guest: {}}
@@ -407,31 +241,166 @@ data_dir: ./data
 network_profile: {discoverable: false}
 ",
         );
-        assert_eq!(
-            (file.name.as_str(), file.port, file.host),
-            ("MyNetwork", Some(8701), None)
-        );
-        assert_eq!(file.grpc, Some((None, 8600)));
+        assert_eq!((file.port, file.host), (Some(8701), None));
         assert_eq!(file.data.unwrap(), Path::new("/etc/team/./data"));
         assert_eq!(file.log_level.unwrap(), "INFO");
-        let channels = file.channels.unwrap();
-        assert_eq!(channels[0], ("general".parse().unwrap(), String::new()));
-        assert_eq!(channels[1], ("ideas".parse().unwrap(), "Loose ends".to_owned()));
+        let settings = config.workspace;
+        assert_eq!(settings.name, "MyNetwork");
+        assert_eq!(settings.groups[0].name, "guest");
+        let [general, ideas] = &settings.channels[..] else {
+            panic!("{:?}", settings.channels)
+        };
+        assert_eq!(
+            (general.name.as_str(), general.description.as_str()),
+            ("general", "")
+        );
+        assert_eq!(
+            (ideas.name.as_str(), ideas.description.as_str()),
+            ("ideas", "Loose ends")
+        );
+        assert_eq!(ideas.settings.moderated, Some(true));
+        assert_eq!(ideas.settings.max_members, Some(7));
         assert_eq!(
             file.without_effect,
             [
-                "network.transports[1].config.max_message_size",
-                "network.mods[0].config.default_channels[1].moderated",
+                "network.mods[0].config.default_channels[1].pinned",
                 "network_profile",
+                "network.transports[1] (grpc)",
                 "network.mods[1] (openagents.mods.workspace.forum)",
             ]
         );
     }
 
+    /// Every key of the documentation.
+    const DOCUMENTED: &str = include_str!("network_file/documented.yaml");
+
     #[test]
-    fn host_and_port_may_stand_beside_the_type() {
-        let file = parse("network: {name: a, transports: [{type: http, host: 0.0.0.0, port: 80}]}");
+    fn every_documented_key_is_taken_and_exactly_those_without_effect_are_named() {
+        let (file, config) = parse(DOCUMENTED);
+        let mut named = file.without_effect;
+        named.sort();
+        insta::assert_snapshot!(named.join("\n"), @r"
+        backup
+        external_access
+        monitoring
+        network.access_control
+        network.api_key_required
+        network.authentication
+        network.authentication_required
+        network.auto_start_agents
+        network.bootstrap_nodes
+        network.created_by_version
+        network.disable_agent_secret_verification
+        network.discovery_enabled
+        network.discovery_interval
+        network.discovery_method
+        network.encryption_enabled
+        network.encryption_type
+        network.fallback_transports
+        network.identity_api_key
+        network.identity_auto_register
+        network.identity_cache_ttl
+        network.identity_enabled
+        network.identity_endpoint
+        network.identity_origin
+        network.initialized
+        network.manifest_transport
+        network.mdns_domain
+        network.mdns_service_name
+        network.message_routing_enabled
+        network.message_timeout
+        network.mode
+        network.mods[0].config.archive_retention_days
+        network.mods[0].config.dump_interval_minutes
+        network.mods[0].config.file_retention_days
+        network.mods[0].config.file_storage_path
+        network.mods[0].config.hot_storage_days
+        network.mods[0].config.max_memory_messages
+        network.mods[0].config.max_thread_depth
+        network.mods[0].config.memory_cleanup_minutes
+        network.mods[0].config.message_history_limit
+        network.mods[0].config.message_retention_days
+        network.mods[0].config.thread_collapse_threshold
+        network.mods[1] (openagents.mods.workspace.forum)
+        network.mods[2] (openagents.mods.workspace.wiki)
+        network.mods[3] (openagents.mods.workspace.documents)
+        network.mods[4] (openagents.mods.workspace.default)
+        network.mods[5] (openagents.mods.workspace.project)
+        network.mods[6] (openagents.mods.workspace.feed)
+        network.mods[7] (openagents.mods.workspace.shared_artifact)
+        network.mods[8] (openagents.mods.coordination.task_delegation)
+        network.node_id
+        network.recommended_transport
+        network.registry_api_key
+        network.registry_url
+        network.retry_attempts
+        network.security.agent_auth_method
+        network.security.auth_token_expiry
+        network.security.require_agent_registration
+        network.security.tls_ca_file
+        network.transports[0].config.a2a_agent
+        network.transports[0].config.a2a_auth
+        network.transports[0].config.relay
+        network.transports[0].config.serve_a2a
+        network.transports[0].config.serve_mcp
+        network.transports[0].config.serve_studio
+        network.transports[1] (grpc)
+        network.transports[2].config.port (everything is on the port of the http transport)
+        network.transports[3] (mcp)
+        network.transports[4] (a2a)
+        network.version
+        network_profile
+        ");
+        assert_eq!(config.limits.max_connections, 100);
+    }
+
+    #[test]
+    fn the_page_about_the_configuration_tells_of_every_key() {
+        const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+        fn keys(value: &serde_norway::Value, found: &mut Vec<String>) {
+            match value {
+                serde_norway::Value::Mapping(entries) => {
+                    for (key, value) in entries {
+                        found.extend(key.as_str().map(str::to_owned));
+                        keys(value, found);
+                    }
+                }
+                serde_norway::Value::Sequence(values) => values.iter().for_each(|value| keys(value, found)),
+                _ => {}
+            }
+        }
+
+        let mut found = Vec::new();
+        keys(&serde_norway::from_str(DOCUMENTED).unwrap(), &mut found);
+        let told: std::collections::HashSet<&str> = PAGE.split(['`', '.', ',', ' ', '{', '}']).collect();
+        found.retain(|key| !told.contains(key.as_str()));
+        assert_eq!(found, [""; 0]);
+    }
+
+    #[test]
+    fn there_is_one_port_and_it_is_that_of_the_http_transport() {
+        let (file, _) = network("transports: [{type: http, host: 0.0.0.0, port: 80}]");
         assert_eq!((file.host.as_deref(), file.port), (Some("0.0.0.0"), Some(80)));
+        let (file, config) = network(
+            "transports: [{type: websocket, config: {port: 8400, path: /socket, ping_interval: 20, ping_timeout: 5}}, \
+             {type: http, config: {port: 80}}]",
+        );
+        assert_eq!(file.port, Some(80));
+        assert_eq!(config.limits.ping_after, Duration::from_secs(20));
+        assert_eq!(config.limits.pong_within, Duration::from_secs(5));
+        assert_eq!(
+            file.without_effect,
+            [
+                "network.transports[0].config.port (everything is on the port of the http transport)",
+                "network.transports[0].config.path (it is /ws)",
+            ]
+        );
+        let (file, config) =
+            network("transports: [{type: websocket, config: {port: 8080, max_message_size: 2 MiB}}]");
+        assert_eq!(file.port, Some(8080), "where there is no other");
+        assert_eq!(config.limits.max_frame_bytes, 2 << 20);
+        assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
     }
 
     #[test]
@@ -439,11 +408,131 @@ network_profile: {discoverable: false}
         let tls = |more: &str| {
             format!("network: {{name: a, security: {{tls_enabled: true, tls_cert_file: c.pem{more}}}}}")
         };
+        let (_, config) = parse(&tls(", tls_key_file: k.pem"));
+        let Some(Tls::Files { certificate, key }) = config.tls else {
+            panic!("{:?}", config.tls)
+        };
         assert_eq!(
-            parse(&tls(", tls_key_file: k.pem")).tls.unwrap(),
+            (certificate, key),
             (PathBuf::from("/etc/team/c.pem"), PathBuf::from("/etc/team/k.pem"))
         );
         assert!(refused(&tls("")).starts_with("network.security.tls_enabled: it needs"));
+    }
+
+    #[test]
+    fn limits_have_effect_where_they_are_written() {
+        let (_, config) = network(
+            "max_connections: 7, connection_timeout: 3, heartbeat_interval: 60, agent_timeout: 180, \
+             message_queue_size: 50, rate_limiting_enabled: true, allowed_origins: ['https://a.example'], \
+             transports: [{type: http, config: {max_request_size: 100, timeout: 9, keep_alive: false, \
+             max_connections: 5, cors_origins: ['https://b.example']}}], \
+             mods: [{name: workspace.messaging, config: {max_file_size: 1000, allowed_file_types: [.CSV, md], \
+             enable_reactions: false, enable_mentions: false, max_messages_per_minute: 5}}]",
+        );
+        let (settings, limits) = (&config.workspace, &config.limits);
+        assert_eq!(limits.max_connections, 5, "the transport says it more closely");
+        assert_eq!(limits.hello_timeout, Duration::from_secs(3));
+        assert_eq!(
+            (limits.ping_after, settings.heartbeat),
+            (Duration::from_mins(1), Duration::from_mins(1))
+        );
+        assert_eq!(settings.lease, Duration::from_mins(3));
+        assert_eq!(settings.session_queue, 50);
+        assert_eq!(
+            settings.max_requests_per_minute,
+            NonZeroU32::new(1000),
+            "as documented"
+        );
+        assert_eq!(config.allowed_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!((limits.max_frame_bytes, limits.keep_alive), (100, false));
+        assert_eq!(limits.request_timeout, Duration::from_secs(9));
+        assert_eq!(settings.max_file_bytes, 1000);
+        assert_eq!(settings.allowed_file_types, ["csv", "md"]);
+        assert_eq!((settings.reactions, settings.mentions), (false, false));
+        assert_eq!(settings.max_messages_per_minute, NonZeroU32::new(5));
+        assert_eq!(settings.max_files_per_hour, None, "not written");
+    }
+
+    #[test]
+    fn without_a_key_there_is_no_rate_limit_whatever_is_documented_as_its_default() {
+        let (_, config) = network("mods: [{name: workspace.messaging, config: {}}]");
+        let settings = config.workspace;
+        assert_eq!(
+            (settings.max_messages_per_minute, settings.max_requests_per_minute),
+            (None, None)
+        );
+        let (_, config) = network("mods: [{name: workspace.messaging, config: {rate_limit_enabled: true}}]");
+        assert_eq!(config.workspace.max_messages_per_minute, NonZeroU32::new(60));
+        assert_eq!(config.workspace.max_files_per_hour, NonZeroU32::new(10));
+    }
+
+    #[test]
+    fn addresses_and_words_have_effect_where_they_are_switched_on() {
+        let (file, config) = network(
+            "security: {firewall_enabled: true, allowed_ip_ranges: [10.0.0.0/8, 192.168.1.7], \
+             blocked_ip_ranges: ['10.9.0.0/16'], content_filtering: true, prohibited_words: [darn], \
+             max_message_length: 100}",
+        );
+        assert_eq!(
+            config.addresses.allowed,
+            ["10.0.0.0/8".parse().unwrap(), "192.168.1.7/32".parse().unwrap()]
+        );
+        assert_eq!(config.addresses.blocked, ["10.9.0.0/16".parse().unwrap()]);
+        assert_eq!(config.workspace.content.prohibited_words, ["darn"]);
+        assert_eq!(config.workspace.content.max_characters, Some(100));
+        assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
+
+        let (file, config) = network("security: {allowed_ip_ranges: [10.0.0.0/8], prohibited_words: [darn]}");
+        assert!(config.addresses.allowed.is_empty() && config.workspace.content.prohibited_words.is_empty());
+        assert_eq!(
+            file.without_effect,
+            [
+                "network.security.allowed_ip_ranges (firewall_enabled is not true)",
+                "network.security.prohibited_words (content_filtering is not true)",
+            ]
+        );
+        let (_, config) = network("security: {firewall_enabled: true, allowed_ip_ranges: ['0.0.0.0/0']}");
+        assert!(config.addresses.allowed.is_empty(), "everybody, by IPv6 as well");
+    }
+
+    #[test]
+    fn what_no_documented_key_says_has_a_block_of_its_own() {
+        let (file, config) = parse(
+            "
+network: {name: a}
+workspace:
+  durability: os
+  first_post: is_refused
+  default_membership: nobody
+  observers: [auditor]
+  backlog: {max_age: 1h}
+  loop_guard: {max_hops: off, max_turns: 100, forget_after: 10m}
+  max_channels: 5
+  max_stored_size: 1GiB
+  takeover_wait: 500ms
+  mood: fine
+runtime_limit: 1h
+shutdown_timeout: 10
+",
+        );
+        let settings = &config.workspace;
+        assert_eq!(settings.durability, Durability::Os);
+        assert_eq!(settings.first_post, FirstPost::IsRefused);
+        assert_eq!(settings.default_membership, DefaultMembership::Nobody);
+        assert_eq!(settings.observers, ["auditor"]);
+        let guard = settings.loop_guard.as_ref().unwrap();
+        assert_eq!(
+            (guard.max_hops, guard.max_turns, guard.max_in_thread),
+            (u32::MAX, 100, 1000)
+        );
+        assert_eq!(guard.forget_after, Duration::from_mins(10));
+        assert_eq!((settings.max_channels, settings.max_stored_bytes), (5, 1 << 30));
+        assert_eq!(settings.takeover_wait, Duration::from_millis(500));
+        assert_eq!(file.runtime, Some(Duration::from_hours(1)));
+        assert_eq!(config.limits.drain, Duration::from_secs(10));
+        assert_eq!(file.without_effect, ["workspace.mood"]);
+        let (_, config) = parse("{network: {name: a}, workspace: {loop_guard: off}, runtime_limit: null}");
+        assert_eq!(config.workspace.loop_guard, None);
     }
 
     #[test]
@@ -465,6 +554,43 @@ network_profile: {discoverable: false}
         check(
             "network: {name: a, mods: [{name: workspace.messaging, config: {default_channels: ['']}}]}",
             "network.mods[0].config.default_channels[0]: ",
+        );
+        check(
+            "network: {name: a, agent_timeout: soon}",
+            "network.agent_timeout: ",
+        );
+        check("network: {name: a, agent_timeout: -1}", "network.agent_timeout: ");
+        check(
+            "network: {name: a, security: {firewall_enabled: true, blocked_ip_ranges: [here]}}",
+            "network.security.blocked_ip_ranges[0]: \"here\" is no range",
+        );
+        check(
+            "network: {name: a, agent_groups: {users: {password_hash: plain}}}",
+            "network.agent_groups.users.password_hash: it is neither bcrypt",
+        );
+        check(
+            "network: {name: a, requires_password: true, agent_groups: {users: {}}}",
+            "network.agent_groups.users: with requires_password",
+        );
+        check(
+            "network: {name: a, requires_password: true}",
+            "network.requires_password: nobody could join",
+        );
+        check(
+            "{network: {name: a}, workspace: {durability: maybe}}",
+            "workspace: durability \"maybe\" is not valid",
+        );
+        check(
+            "network: {name: a, heartbeat_interval: 0}",
+            "network.heartbeat_interval: it is more than 0",
+        );
+        check(
+            "{network: {name: a}, workspace: {loop_guard: {max_hops: -1}}}",
+            "workspace.loop_guard.max_hops: ",
+        );
+        check(
+            "{network: {name: a}, workspace: {observers: ['agent:']}}",
+            "workspace.observers[0]: ",
         );
     }
 }

@@ -106,6 +106,28 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     }
 }
 
+/// A text, cut to so many characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{start}…")
+}
+
+/// Prints names with their values, below each other; what is empty is left out.
+pub(crate) fn fields(fields: &[(&str, String)]) -> io::Result<()> {
+    let width = fields
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+        line(format!("{DIM}{name:width$}{DIM:#}  {value}"))?;
+    }
+    Ok(())
+}
+
 /// Prints rows in columns under a heading; the last column is as wide as it wants.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = heading.map(str::len);
@@ -138,5 +160,9 @@ mod tests {
         assert_eq!(printable("\u{202e}txt.exe"), "\\u{202e}txt.exe");
         assert_eq!(printable("grüße 👋"), "grüße 👋");
         assert_eq!(printable_line("a\nb"), "a\\nb");
+        assert_eq!(
+            (cut("grüße", 5), cut("grüße!", 5)),
+            ("grüße".into(), "grüß…".into())
+        );
     }
 }

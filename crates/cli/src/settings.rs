@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytesize::ByteSize;
 use clap::Args;
 use openagents_server::{Config, Durability, Open, Secret, Tls};
 
@@ -66,6 +68,29 @@ pub(crate) struct ServeFlags {
     )]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "")]
     tls_self_signed: Option<Vec<String>>,
+    /// Web pages of this origin may use the workspace, such as https://app.example; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// The largest file that may be shared, such as 100MB [default: 2GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_file_size: Option<ByteSize>,
+    /// What all files may have together [default: 20GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_stored_size: Option<ByteSize>,
+    /// Let agents answer each other for ever
+    #[arg(long)]
+    no_loop_guard: bool,
+    /// Stop after so long, such as 90s or 8h [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    runtime: Option<Duration>,
+}
+
+/// A time with its unit, or in seconds.
+fn time(written: &str) -> Result<Duration, humantime::DurationError> {
+    match written.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(written),
+    }
 }
 
 /// What a server is started with.
@@ -76,82 +101,100 @@ pub(crate) struct Resolved {
     pub(crate) log_level: Option<String>,
     /// To be told once logging works.
     pub(crate) warnings: Vec<String>,
+    /// How long the server runs; none: until it is stopped.
+    pub(crate) runtime: Option<Duration>,
+    /// The longest that a stop may take, where the file says it.
+    pub(crate) leave_within: Option<Duration>,
 }
+
+/// Where it listens when nothing else is said.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// What a stop needs when no connection is left.
+const AFTER_DRAINING: Duration = Duration::from_millis(1500);
 
 impl ServeFlags {
     /// Reads the files that are named and puts everything together.
     pub(crate) async fn resolve(self) -> anyhow::Result<Resolved> {
-        let path = self.config.as_deref();
-        let mut file = path.map(NetworkFile::read).transpose()?.unwrap_or_default();
-        let default_data = match path.map(|path| path.parent().unwrap_or(Path::new(""))) {
-            Some(folder) => folder.join("data"),
-            None => default_data(),
+        let mut config = Config::new(default_data());
+        let file = match self.config.as_deref() {
+            Some(path) => {
+                let folder = path.parent().unwrap_or(Path::new(""));
+                config.data = folder.join("data");
+                NetworkFile::read(path, &mut config)?
+            }
+            None => NetworkFile::default(),
         };
+        if let Some(data) = self.data.as_ref().or(file.data.as_ref()) {
+            config.data.clone_from(data);
+        }
+        config.listen = self.address(&file).await?;
+        if let Some((host, port)) = &file.grpc {
+            let host = self.host.as_deref().or(host.as_deref()).or(file.host.as_deref());
+            config.legacy.grpc = Some(lookup(host.unwrap_or(LOOPBACK), *port).await?);
+        }
+        config.tokens = self.tokens()?;
+        self.tls(&file, &mut config);
+        self.settle(&mut config);
+        Ok(Resolved {
+            warnings: self.warnings(&file, &config),
+            config,
+            log_level: file.log_level,
+            runtime: self.runtime.or(file.runtime),
+            leave_within: file.shutdown_timeout.map(|timeout| timeout + AFTER_DRAINING),
+        })
+    }
+
+    /// Lets hold what the flags say beside addresses, tokens and certificates.
+    fn settle(&self, config: &mut Config) {
+        let settings = &mut config.workspace;
+        if self.open {
+            config.open = Open::Anywhere;
+        }
+        settings.durability = self.durability.unwrap_or(settings.durability);
+        if let Some(name) = &self.name {
+            settings.name.clone_from(name);
+        }
+        if let Some(most) = self.max_file_size {
+            settings.max_file_bytes = most.as_u64();
+        }
+        if let Some(most) = self.max_stored_size {
+            settings.max_stored_bytes = most.as_u64();
+        }
+        if self.no_loop_guard {
+            settings.loop_guard = None;
+        }
+        config.allowed_origins.extend(self.allow_origin.iter().cloned());
+    }
+
+    /// What an operator should know of these settings.
+    fn warnings(&self, file: &NetworkFile, config: &Config) -> Vec<String> {
         let mut warnings = Vec::new();
         if !file.without_effect.is_empty() {
-            warnings.push(format!(
-                "these settings have no effect: {}",
-                file.without_effect.join(", ")
-            ));
+            let named = file.without_effect.join(", ");
+            warnings.push(format!("these settings have no effect: {named}"));
         }
-
-        let mut config = Config::new(self.data.clone().or(file.data.take()).unwrap_or(default_data));
-        config.listen = self.address(&file).await?;
-        config.tokens = self.tokens()?;
         if config.tokens.iter().any(|token| is_weak(token.expose())) {
             let advice = "`openagents token create` makes a strong one";
             warnings.push(format!("a token is short or easy to guess; {advice}"));
         }
-        config.tls = self.tls(&mut file);
-        if self.open {
-            config.open = Open::Anywhere;
-        }
-        let encrypted = config.tls.is_some();
-        if !config.listen.ip().is_loopback() && !encrypted {
+        let exposed = !config.listen.ip().is_loopback();
+        if exposed && config.tls.is_none() {
             let advice = "give --tls-cert and --tls-key, or let a proxy do it";
             warnings.push(format!("others reach the workspace without encryption; {advice}"));
         }
-        if self.open && !config.listen.ip().is_loopback() {
+        if exposed && self.open {
             warnings.push("everybody who reaches the workspace is let in, as --open says".to_owned());
         }
-        if let Some(durability) = self.durability {
-            config.workspace.durability = durability;
+        if config.allowed_origins.iter().any(|origin| origin == "*") {
+            warnings
+                .push("pages of every site may use the workspace, as the allowed origin * says".to_owned());
         }
-        let file_name = Some(file.name).filter(|name| !name.is_empty());
-        if let Some(name) = self.name.or(file_name) {
-            config.workspace.name = name;
-        }
-        if let Some(description) = file.description {
-            config.workspace.description = description;
-        }
-        if let Some(channels) = file.channels {
-            config.workspace.channels = channels;
-        }
-        if let Some((host, port)) = &file.grpc {
-            let host = self.host.as_deref().or(host.as_deref()).or(file.host.as_deref());
-            config.legacy.grpc = Some(lookup(host.unwrap_or("127.0.0.1"), *port).await?);
-        }
-        config.workspace.groups = file.groups;
-        config.workspace.requires_password = file.requires_password;
-        if let Some(group) = file.default_group {
-            config.workspace.default_group = group;
-        }
-        let limits = &mut config.limits;
-        limits.max_connections = file.max_connections.unwrap_or(limits.max_connections);
-        limits.max_frame_bytes = file.max_frame_bytes.unwrap_or(limits.max_frame_bytes);
-        Ok(Resolved {
-            config,
-            log_level: file.log_level,
-            warnings,
-        })
+        warnings
     }
 
     async fn address(&self, file: &NetworkFile) -> anyhow::Result<SocketAddr> {
-        let host = self
-            .host
-            .as_deref()
-            .or(file.host.as_deref())
-            .unwrap_or("127.0.0.1");
+        let host = self.host.as_deref().or(file.host.as_deref()).unwrap_or(LOOPBACK);
         lookup(host, self.port.or(file.port).unwrap_or(Config::DEFAULT_PORT)).await
     }
 
@@ -175,7 +218,7 @@ impl ServeFlags {
         Ok(tokens)
     }
 
-    fn tls(&self, file: &mut NetworkFile) -> Option<Tls> {
+    fn tls(&self, file: &NetworkFile, config: &mut Config) {
         if let Some(more) = &self.tls_self_signed {
             let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
             for name in more.iter().chain(&self.host).chain(&file.host) {
@@ -184,15 +227,14 @@ impl ServeFlags {
                     names.push(name.clone());
                 }
             }
-            return Some(Tls::SelfSigned { names });
+            config.tls = Some(Tls::SelfSigned { names });
+        } else if let Some((certificate, key)) = self.tls_cert.clone().zip(self.tls_key.clone()) {
+            config.tls = Some(Tls::Files { certificate, key });
         }
-        let flags = self.tls_cert.clone().zip(self.tls_key.clone());
-        let (certificate, key) = flags.or(file.tls.take())?;
-        Some(Tls::Files { certificate, key })
     }
 }
 
-/// The address of a host and port.
+/// The address of a host name to listen on.
 async fn lookup(host: &str, port: u16) -> anyhow::Result<SocketAddr> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((bare, port)).await;

@@ -68,7 +68,8 @@ impl Connect {
         self
     }
 
-    /// The lower-case hex SHA-256 of a token, which counts as that token.
+    /// The password of a group of agents, or its lower-case hex SHA-256 where that is what the workspace stores; beside a
+    /// token it decides the group. Without a token, the SHA-256 of one counts as that token.
     pub fn password_hash(mut self, hash: impl Into<Secret>) -> Self {
         self.hello.password_hash = Some(hash.into());
         self
@@ -100,9 +101,10 @@ impl Connect {
     }
 
     /// How much of what was missed while away is wanted; direct messages and mentions always are, except with
-    /// [`Backlog::None`]. Default: of the channels at most 1,000 events and 24 hours.
+    /// [`Backlog::None`]. Default: what the operator decided, and that is by default of the channels at most 1,000
+    /// events and 24 hours.
     pub fn backlog(mut self, backlog: Backlog) -> Self {
-        self.hello.backlog = backlog;
+        self.hello.backlog = Some(backlog);
         self
     }
 

@@ -45,4 +45,6 @@ pub use worker::{
     ChannelMessageContext, EventContext, FileContext, Hook, HookError, HookKind, HookResult, ReactionContext,
     ReplyMessageContext, RunningWorker, StartWorker, Worker, WorkerAgent, WorkerError, WorkerSettings,
 };
-pub use workspace::{AgentConnection, Channel, GetMessages, Post, Thread, UploadFile, Workspace};
+pub use workspace::{
+    AgentConnection, Channel, DownloadFile, FileContent, GetMessages, Post, Thread, UploadFile, Workspace,
+};

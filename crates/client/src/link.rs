@@ -268,7 +268,7 @@ impl Session {
             session_key: Some(welcome.session_key.clone()),
             after: Some(self.link.progress.handled()),
             log: welcome.log.clone(),
-            backlog: Backlog::All,
+            backlog: Some(Backlog::All),
             metadata: self.link.metadata(),
             follow_system: self.link.hub.follows_system(),
             ..self.hello.clone()

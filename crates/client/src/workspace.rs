@@ -2,12 +2,14 @@
 
 mod agent;
 mod channel;
+mod download;
 mod files;
 mod messages;
 mod post;
 
 pub use agent::AgentConnection;
 pub use channel::{Channel, Thread};
+pub use download::{DownloadFile, FileContent};
 pub use files::UploadFile;
 pub use messages::GetMessages;
 pub use post::Post;

@@ -70,9 +70,9 @@ pub struct Hello {
     /// the same sequence means something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
-    /// How much of what was missed is wanted.
-    #[serde(default)]
-    pub backlog: Backlog,
+    /// How much of what was missed is wanted; none: what the operator decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
     /// Whether this session wants the events of the workspace itself, as the call `follow_system` does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_system: bool,
@@ -538,12 +538,17 @@ mod tests {
         let ClientFrame::Hello(hello) = ClientFrame::decode(text).unwrap() else {
             panic!("not a hello")
         };
+        assert_eq!((hello.backlog, hello.after), (None, None));
+        let text = r#"{"type":"hello","protocol":1,"backlog":{"mode":"limited","max_events":7}}"#;
+        let ClientFrame::Hello(limited) = ClientFrame::decode(text).unwrap() else {
+            panic!("not a hello")
+        };
         assert_eq!(
-            hello.backlog,
-            Backlog::Limited {
-                max_events: 1000,
+            limited.backlog,
+            Some(Backlog::Limited {
+                max_events: 7,
                 max_age_seconds: 86400
-            }
+            })
         );
         assert_eq!(hello.session, SessionKind::Consuming);
     }

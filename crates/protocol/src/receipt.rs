@@ -26,7 +26,8 @@ pub struct Receipt {
     /// Whether this repeats the answer to an earlier publish of the same event.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
-    /// Whether the loop guard holds it: it is stored, and not delivered until somebody releases it.
+    /// Whether it is held, by the loop guard or because the channel is moderated: it is stored, and not delivered until a
+    /// moderator releases it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }

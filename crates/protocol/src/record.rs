@@ -10,6 +10,9 @@ use crate::{Address, AgentId, ChannelName, EventId, EventName, Json, Pattern, Se
 /// Version of the stored format that this code writes. Older ones stay readable.
 pub const FORMAT_VERSION: u16 = 1;
 
+/// What holds the messages of a moderated channel.
+pub const MODERATION: &str = "moderation";
+
 /// A committed record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -91,12 +94,13 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<EventId>,
     },
-    /// A message, or another event of an agent, that the loop guard keeps from its readers.
+    /// A message, or another event of an agent, that the loop guard or the moderation of its channel keeps from its
+    /// readers.
     Held {
         /// The message it replies to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<EventId>,
-        /// The limit it ran into.
+        /// The limit it ran into, or [`MODERATION`].
         limit: String,
     },
     /// The author replaced the content of a message; the body has the new one.

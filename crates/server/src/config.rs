@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use openagents_protocol::Secret;
 use openagents_workspace::Settings;
 
@@ -29,10 +30,31 @@ pub struct Config {
     pub open: Open,
     /// Web pages of these origins may connect, besides those of the server itself. Default none.
     pub allowed_origins: Vec<String>,
+    /// From where others may connect. Default from everywhere.
+    pub addresses: Addresses,
     /// The limits of connections.
     pub limits: Limits,
     /// The interface of OpenAgents 0.9, for its official client.
     pub legacy: Legacy,
+}
+
+/// Addresses that may connect, as the server sees them: of what comes through a proxy it sees the proxy.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// Only these; empty: all.
+    pub allowed: Vec<IpNet>,
+    /// None of these.
+    pub blocked: Vec<IpNet>,
+}
+
+impl Addresses {
+    /// Whether a connection from there is taken.
+    pub(crate) fn admit(&self, peer: IpAddr) -> bool {
+        // What comes over IPv4 to a socket for both has an IPv6 address around it.
+        let peer = peer.to_canonical();
+        let among = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&peer));
+        (self.allowed.is_empty() || among(&self.allowed)) && !among(&self.blocked)
+    }
 }
 
 /// Whether a server that others can reach may go without tokens.
@@ -73,9 +95,15 @@ pub struct Limits {
     pub max_frame_bytes: usize,
     /// From the connection to the hello, and for the headers of a request. Default 10 s.
     pub hello_timeout: Duration,
-    /// Silence after which the server asks whether the client is there; the connection ends after twice as much.
-    /// Default 15 s.
+    /// Silence after which the server asks whether the client is there. Default 15 s.
     pub ping_after: Duration,
+    /// How long it waits for a sign of life then, before the connection ends. Default 15 s.
+    pub pong_within: Duration,
+    /// From the headers of a request to the end of its body; files excepted, which may take as long as they do not
+    /// stop. Default 30 s.
+    pub request_timeout: Duration,
+    /// Whether a connection may carry more than one request. Default true.
+    pub keep_alive: bool,
     /// A client that takes nothing for this long is cut off. Default 30 s.
     pub write_timeout: Duration,
     /// How long a shutdown waits for connections. Default 3 s.
@@ -89,6 +117,9 @@ impl Default for Limits {
             max_frame_bytes: 1024 * 1024,
             hello_timeout: Duration::from_secs(10),
             ping_after: Duration::from_secs(15),
+            pong_within: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(30),
+            keep_alive: true,
             write_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(3),
         }
@@ -109,6 +140,7 @@ impl Config {
             tokens: Vec::new(),
             open: Open::default(),
             allowed_origins: Vec::new(),
+            addresses: Addresses::default(),
             limits: Limits::default(),
             legacy: Legacy::default(),
         }
@@ -122,7 +154,7 @@ impl Config {
 
     /// Refuses to leave a workspace open to others by oversight.
     pub(crate) fn check_openness(&self, has_tokens: bool) -> Result<(), Error> {
-        let guarded = has_tokens || !self.tokens.is_empty();
+        let guarded = has_tokens || !self.tokens.is_empty() || self.workspace.requires_password;
         if self.is_exposed() && !guarded && self.open == Open::OnLoopbackOnly {
             return Err(Error::WouldBeOpen { listen: self.listen });
         }

@@ -107,7 +107,7 @@ async fn begin(
         metadata: hello.metadata,
         after: hello.after,
         log: hello.log,
-        backlog: hello.backlog,
+        backlog: hello.backlog.unwrap_or(workspace.settings().backlog),
     };
     let (session, deliveries) = workspace.attach(attach).await.map_err(refuse)?;
     if hello.follow_system {
@@ -227,8 +227,9 @@ impl<'a> Connection<'a> {
                     if let ControlFlow::Break(end) = self.mind_silence(reading).await {
                         return end;
                     }
-                    let pause = if self.asked { 2 } else { 1 };
-                    silence.set(sleep_until(self.heard + self.host.limits.ping_after * pause));
+                    let limits = &self.host.limits;
+                    let patience = if self.asked { limits.pong_within } else { Duration::ZERO };
+                    silence.set(sleep_until(self.heard + limits.ping_after + patience));
                 }
             }
         }
@@ -376,7 +377,7 @@ impl<'a> Connection<'a> {
             }
             return ControlFlow::Continue(());
         }
-        if after * 2 <= silent {
+        if after + self.host.limits.pong_within <= silent {
             return ControlFlow::Break(End::Dismissed(dismissal(
                 ErrorCode::TimedOut,
                 "nothing came for too long",

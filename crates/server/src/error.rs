@@ -28,7 +28,7 @@ pub enum Error {
     /// Others could reach the workspace, and nothing would keep them out.
     #[error(
         "{listen} can be reached by others and the workspace has no token: give one with --token or --token-file, \
-         make one with `openagents token create`, or insist with --open"
+         make one with `openagents token create`, require the password of a group, or insist with --open"
     )]
     WouldBeOpen {
         /// The address.

@@ -99,7 +99,8 @@ impl Host {
         for shown in shown {
             match self.by_token(&shown) {
                 Err(error) if error.code == ErrorCode::Unauthenticated => refusal = error,
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                Ok(principal) => return Ok(self.grouped(principal, credentials).await),
             }
         }
         let Some(groups) = &self.groups else {
@@ -137,6 +138,19 @@ impl Host {
     pub(crate) fn is_local_origin(&self, origin: Option<&str>) -> bool {
         let authority = origin.and_then(|origin| origin.split_once("://"));
         authority.is_some_and(|(_, authority)| is_loopback_name(authority))
+    }
+
+    /// Whoever a token admits, in the group whose password is shown beside it.
+    async fn grouped(&self, principal: Principal, credentials: &Credentials) -> Principal {
+        let (Some(groups), Some(_), Some(password)) =
+            (&self.groups, &credentials.token, &credentials.password_hash)
+        else {
+            return principal;
+        };
+        match groups.by_password(password).await {
+            Some(group) => principal.joining(group),
+            None => principal,
+        }
     }
 
     /// Whom a token admits, by its hash.

@@ -18,13 +18,15 @@ mod server;
 mod socket;
 mod tls;
 
-pub use config::{Config, Limits, Open, Tls};
+pub use config::{Addresses, Config, Limits, Open, Tls};
 pub use error::Error;
+pub use ipnet::IpNet;
 pub use legacy::{Legacy, Mods};
 pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
-    Backup, Caller, Clock, DefaultMembership, Derived, Durability, FirstPost, Group, KeepError, Occupied,
-    Principal, Progress, Restore, Restored, Settings, StoreError, Workspace,
+    Backup, Caller, Clock, ConfiguredChannel, ContentRules, DefaultMembership, Derived, Durability,
+    FirstPost, Group, KeepError, LoopGuard, Occupied, Principal, Progress, Restore, Restored, Settings,
+    StoreError, Workspace,
 };
 pub use server::Server;

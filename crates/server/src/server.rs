@@ -25,7 +25,7 @@ use tower::ServiceExt;
 use crate::config::Config;
 use crate::host::Host;
 use crate::line::Line;
-use crate::listener::Listener;
+use crate::listener::{Filtered, Listener};
 use crate::socket::Socket;
 use crate::{Error, connection, health, legacy, rest, tls};
 
@@ -61,6 +61,7 @@ impl Server {
     /// See [`Error`]; nothing is left running then.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let (listener, local_address) = listen_on(config.listen).await?;
+        let listener = Filtered::new(listener, config.addresses.clone());
         Self::serve_at(config, listener, local_address).await
     }
 
@@ -123,7 +124,9 @@ impl Server {
         let supervisor = tokio_util::task::TaskTracker::new();
         supervisor.spawn(Arc::clone(&host).supervise());
         // One limit of connections for every port.
-        let room = Arc::new(Semaphore::new(host.limits.max_connections));
+        let room = Arc::new(Semaphore::new(
+            host.limits.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
         let in_clear = health::router(Arc::clone(&host));
         if let Some((listener, _)) = grpc_listener {
             let port = Port {
@@ -273,6 +276,7 @@ where
     let mut http = auto::Builder::new(Tracked(host.tracker.clone()));
     http.http1()
         .timer(TokioTimer::new())
+        .keep_alive(host.limits.keep_alive)
         .header_read_timeout(host.limits.hello_timeout)
         .max_buf_size(MAX_HEADERS);
     http.http2()
@@ -344,7 +348,7 @@ async fn upgrade(State(host): State<Arc<Host>>, headers: HeaderMap, upgrade: Web
     upgrade
         .read_buffer_size(4 * 1024)
         .write_buffer_size(16 * 1024)
-        .max_write_buffer_size(4 * limit + 1024 * 1024)
+        .max_write_buffer_size(limit.saturating_mul(4).saturating_add(1024 * 1024))
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| async move {

@@ -7,9 +7,9 @@ mod messages;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee, ReactAction};
+use openagents_protocol::call::{ChannelPermissions, ChannelSettings, ReactAction};
 use openagents_protocol::record::{
-    Act, AgentKey, Body, FORMAT_VERSION, Header, Role, SharedFile, TokenGrant,
+    Act, AgentKey, Body, FORMAT_VERSION, Header, MODERATION, Role, SharedFile, TokenGrant,
 };
 use openagents_protocol::{
     Address, AgentId, ChannelName, Draft, ErrorBody, ErrorCode, EventId, EventName, Intent, Json,
@@ -17,9 +17,9 @@ use openagents_protocol::{
 };
 use openagents_store::Entry;
 
-pub(crate) use self::channels::{is_granted, writable as writable_channel};
 use crate::entitlement::is_visible;
 use crate::known::Known;
+use crate::rates::Rates;
 use crate::rights::Rights;
 use crate::rights::permission::POST_MESSAGES;
 use crate::settings::{DefaultMembership, FirstPost, Settings};
@@ -160,6 +160,8 @@ pub(crate) struct Context<'a> {
     pub(crate) known: &'a dyn Fn(&EventId) -> Option<Known>,
     /// The reactions of an agent to a message.
     pub(crate) reactions: &'a dyn Fn(&(EventId, AgentId)) -> HashSet<String>,
+    /// What each agent may still do in this minute or hour.
+    pub(crate) rates: &'a Rates,
     pub(crate) now_ms: u64,
 }
 
@@ -470,13 +472,22 @@ fn publish(context: &Context<'_>, author: &Source, draft: Draft) -> Result<Decis
             header.answers.extend(known.source.agent().cloned());
         }
         header.titled = reply_to.is_none() && draft.body.thread_name.is_some();
+        context.settings.content.check_message(&draft.body.payload)?;
+        let mut held = false;
         if let MessageTarget::Channel(channel) = &target {
             if header.titled {
                 channels::check_beginner(context, author, channel)?;
             }
             (header.mentions, unknown) = mentions(context, author, channel, mentioned, &draft.body);
+            held = channels::is_moderated(context, author, channel);
         }
-        header.act = Act::Message { reply_to };
+        context.rates.take_message(author)?;
+        header.act = if held {
+            let limit = MODERATION.to_owned();
+            Act::Held { reply_to, limit }
+        } else {
+            Act::Message { reply_to }
+        };
     }
     let answered = header.response_to.as_ref().and_then(|id| (context.known)(id));
     if let Some(asker) = answered.as_ref().and_then(|known| known.source.agent())
@@ -550,7 +561,7 @@ fn admit(
                 let message = format!("join channel {channel} first");
                 return Err(ErrorBody::field(ErrorCode::NotAMember, "destination_id", message));
             }
-            check_rules(context, author, channel, intent)?;
+            channels::check_rules(context, author, channel, intent)?;
             Ok(None)
         }
         Address::Channel(channel) => {
@@ -573,46 +584,6 @@ fn admit_to(context: &Context<'_>, author: &Source, destination: &Address) -> Re
     admit(context, author, destination, &intent, Insider::Needed).map(drop)
 }
 
-/// Makes sure that what holds in a channel lets the author send this.
-fn check_rules(
-    context: &Context<'_>,
-    author: &Source,
-    name: &ChannelName,
-    intent: &Intent,
-) -> Result<(), ErrorBody> {
-    let Some(channel) = context.state.channels.get(name) else {
-        return Err(no_channel(name));
-    };
-    writable_channel(context, name)?;
-    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, "destination_id", message));
-    if !is_granted(
-        context,
-        author,
-        channel.permissions.post_messages.as_ref(),
-        Grantee::All,
-    ) {
-        return refused(format!("channel {name} does not let this agent post"));
-    }
-    let Some(parent) = intent.reply_to() else {
-        return Ok(());
-    };
-    if channel.settings.enable_threading == Some(false) {
-        return refused(format!("channel {name} has no threads"));
-    }
-    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none() && !known.threaded);
-    if begins
-        && !is_granted(
-            context,
-            author,
-            channel.permissions.create_threads.as_ref(),
-            Grantee::All,
-        )
-    {
-        return refused(format!("channel {name} does not let this agent begin threads"));
-    }
-    Ok(())
-}
-
 /// The agents mentioned that are in the channel, and the one that the sender named although nobody knows it.
 fn mentions(
     context: &Context<'_>,
@@ -621,6 +592,9 @@ fn mentions(
     mentioned: Vec<AgentId>,
     body: &Body,
 ) -> (Vec<AgentId>, Vec<Recipient>) {
+    if !context.settings.mentions {
+        return (Vec::new(), Vec::new());
+    }
     let others = mentioned
         .into_iter()
         .filter(|agent| author.agent() != Some(agent));

@@ -1,7 +1,7 @@
 //! Why an agent got an event, or did not.
 
 use openagents_protocol::call::{Check, Explain, Explanation};
-use openagents_protocol::record::{Act, Record};
+use openagents_protocol::record::{Act, MODERATION, Record};
 use openagents_protocol::{Address, AgentId, ErrorBody, ErrorCode, Sequence};
 
 use crate::calls::{agent_id, unreadable};
@@ -97,7 +97,11 @@ impl Inner {
         let detail = format!("it is {} at sequence {at}{deleted}", header.name);
         checks.add("stored", true, detail);
         if let Act::Held { limit, .. } = &header.act {
-            let detail = format!("the loop guard holds it ({limit}); `openagents unblock` delivers it");
+            let who = match limit.as_str() {
+                MODERATION => "the channel is moderated".to_owned(),
+                limit => format!("the loop guard holds it ({limit})"),
+            };
+            let detail = format!("{who}; `openagents unblock` delivers it");
             checks.add("held", false, detail);
         }
         let Some(agent) = state.agents.get(agent_id) else {

@@ -24,7 +24,7 @@ use self::blobs::BlobWriter;
 pub(crate) use self::blobs::{Blobs, Error as BlobError};
 use crate::calls::{agent_id, channel_name, page_limit, seconds, unreadable};
 use crate::commit::Commit;
-use crate::decide::Wish;
+use crate::decide::{Wish, no_channel};
 use crate::entitlement::{is_visible, may_read_history};
 use crate::live::Waking;
 use crate::rights::permission::{DELETE_POSTS, READ_CHANNELS};
@@ -164,7 +164,7 @@ impl Workspace {
     ///
     /// # Errors
     ///
-    /// `invalid_field`, `invalid_name`.
+    /// `invalid_field`, `invalid_name`, `channel_not_found`, `agent_not_found`.
     pub async fn list_files(&self, caller: &Caller, params: ListFiles) -> Result<Files, ErrorBody> {
         let limit = page_limit(params.limit, DEFAULT_MESSAGES)?;
         let channel = params
@@ -177,6 +177,20 @@ impl Workspace {
             .as_deref()
             .map(|agent| agent_id("agent_id", agent))
             .transpose()?;
+        let snapshot = self.snapshot();
+        if let Some(name) = channel
+            .as_ref()
+            .filter(|name| !snapshot.state.channels.contains_key(*name))
+        {
+            return Err(no_channel(name));
+        }
+        if let Some(agent) = other
+            .as_ref()
+            .filter(|id| !snapshot.state.agents.contains_key(*id))
+        {
+            let message = format!("no agent {agent} was ever here");
+            return Err(ErrorBody::field(ErrorCode::AgentNotFound, "agent_id", message));
+        }
         let wanted = |record: &Record| {
             let destination = &record.header.destination;
             let in_channel = channel

@@ -350,6 +350,8 @@ impl Workspace {
                 sender_id: record.header.source.to_string(),
                 destination_id: record.header.destination.to_string(),
                 limit,
+                // What two agents write each other is theirs alone, also when it is held.
+                content: matches!(record.header.destination, Address::Channel(_)).then(|| record.content()),
                 timestamp: seconds(record.header.time_ms),
             }
         };

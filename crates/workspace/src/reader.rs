@@ -12,10 +12,6 @@ use tokio::sync::{Notify, watch};
 use crate::commit::Commit;
 use crate::entitlement::Reading;
 
-/// Events queued for a reader before it counts as lagging and reads the log by cursor. The window of unacknowledged
-/// events is as large, so a reader within its window does not overflow by a burst of that size.
-pub(crate) const QUEUE: usize = 1024;
-
 /// The receiving end of one session. The writer pushes and never waits; the session's connection takes.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -25,6 +21,8 @@ pub(crate) struct Reader {
     /// The token that admitted it, so that revoking the token ends it.
     pub(crate) token: Option<EventId>,
     pub(crate) reading: Reading,
+    /// Events queued before it counts as lagging and reads the log by cursor.
+    queue: usize,
     /// Guards the queues; held for a few lines only.
     inbox: Mutex<Inbox>,
     changed: Notify,
@@ -66,6 +64,7 @@ impl Reader {
         session_key: Secret,
         token: Option<EventId>,
         reading: Reading,
+        queue: usize,
     ) -> Self {
         Self {
             agent_id,
@@ -73,6 +72,7 @@ impl Reader {
             session_key,
             token,
             reading,
+            queue: queue.max(1),
             inbox: Mutex::default(),
             changed: Notify::new(),
             follows: AtomicBool::new(false),
@@ -86,7 +86,7 @@ impl Reader {
     pub(crate) fn push(&self, commit: &Arc<Commit>) -> bool {
         let mut inbox = self.lock();
         let ephemeral = commit.sequence() == openagents_protocol::Sequence::ZERO;
-        if inbox.lagging || inbox.events.len() == QUEUE {
+        if inbox.lagging || inbox.events.len() == self.queue {
             if ephemeral {
                 inbox.dropped += 1;
             } else {

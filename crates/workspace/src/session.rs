@@ -174,6 +174,7 @@ impl Workspace {
             Self::new_session_key(),
             token,
             caller.reading(),
+            inner.settings.session_queue,
         ));
         check_token(&inner, &reader)?;
         // The reader is live before the agent joins, so a leave that is decided after the join sees it.
@@ -325,6 +326,7 @@ impl Session {
     ///
     /// What the call refuses.
     pub async fn call(&self, method: &str, params: &Json) -> Result<Json, ErrorBody> {
+        self.0.workspace.take_request(&self.0.caller.agent_id)?;
         if method == FollowSystem::METHOD {
             self.follow_system();
             return Ok(Json::empty_object());
@@ -357,9 +359,10 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the workspace closes.
+    /// When the workspace closes, `rate_limited`.
     pub async fn submit(&self, id: u64, draft: Draft) -> Result<(), ErrorBody> {
         let shared = &self.0;
+        shared.workspace.take_request(&shared.caller.agent_id)?;
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         let command = Command {
             author: Source::Agent(shared.caller.agent_id.clone()),

@@ -1,12 +1,16 @@
 //! What an operator decides about a workspace.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use openagents_protocol::call::ChannelSettings;
+use openagents_protocol::frame::Backlog;
 use openagents_protocol::{AgentId, ChannelName};
 use openagents_store::{Durability, Execution};
 
+use crate::content::ContentRules;
 use crate::guard::LoopGuard;
 use crate::rights::Group;
 pub use crate::state::DefaultMembership;
@@ -21,8 +25,8 @@ pub struct Settings {
     pub description: String,
     /// What an acknowledgement promises. Default [`Durability::Fsync`].
     pub durability: Durability,
-    /// Channels that exist from the start, with their descriptions. Default `general`.
-    pub channels: Vec<(ChannelName, String)>,
+    /// Channels that exist from the start. Default `general`.
+    pub channels: Vec<ConfiguredChannel>,
     /// Whether the first post makes a channel. Default [`FirstPost::CreatesChannel`].
     pub first_post: FirstPost,
     /// Who is in a channel by default. Default [`DefaultMembership::Everyone`].
@@ -32,6 +36,11 @@ pub struct Settings {
     /// How long an agent that comes by without a connection of its own may be silent before it counts as gone. Default
     /// 180 s.
     pub agent_timeout: Duration,
+    /// How much of what it missed a session gets that does not say. Default: of the channels at most 1,000 events and
+    /// 24 hours.
+    pub backlog: Backlog,
+    /// Events kept in memory for each connected session; one that lags further reads the log. Default 1,024, at least 1.
+    pub session_queue: usize,
     /// How long an open session has to answer before a newcomer gets its agent id. Default 2 s.
     pub takeover_wait: Duration,
     /// The most joins and leaves told one by one in a second; beyond that one `system.presence.changed` sums
@@ -65,6 +74,19 @@ pub struct Settings {
     pub allowed_file_types: Vec<String>,
     /// The most uploads at once. Default 64.
     pub max_uploads: usize,
+    /// The most messages of one agent in a minute: so many at once, from there on evenly spread; none: any number.
+    /// Default none.
+    pub max_messages_per_minute: Option<NonZeroU32>,
+    /// The same for files, in an hour. Default none.
+    pub max_files_per_hour: Option<NonZeroU32>,
+    /// The same for everything that an agent asks for, messages included, in a minute. Default none.
+    pub max_requests_per_minute: Option<NonZeroU32>,
+    /// What the text of a message may be. Default anything.
+    pub content: ContentRules,
+    /// Whether agents may react to messages. Default true.
+    pub reactions: bool,
+    /// Whether messages mention agents; where not, `@` and an id are just text. Default true.
+    pub mentions: bool,
     /// Where times come from. Default the system clock.
     pub clock: Clock,
     /// Where the log and the view do their work. Default [`Execution::Blocking`].
@@ -77,14 +99,16 @@ impl Default for Settings {
             name: "workspace".to_owned(),
             description: String::new(),
             durability: Durability::Fsync,
-            channels: vec![(
-                "general".parse().expect("a valid name"),
-                "Everybody is here".to_owned(),
-            )],
+            channels: vec![ConfiguredChannel {
+                description: "Everybody is here".to_owned(),
+                ..ConfiguredChannel::new("general".parse().expect("a valid name"))
+            }],
             first_post: FirstPost::CreatesChannel,
             default_membership: DefaultMembership::Everyone,
             lease: Duration::from_secs(30),
             agent_timeout: Duration::from_mins(3),
+            backlog: Backlog::default(),
+            session_queue: 1024,
             takeover_wait: Duration::from_secs(2),
             presence_events_per_second: 100,
             max_channels: 10_000,
@@ -101,8 +125,36 @@ impl Default for Settings {
             max_stored_bytes: 20 << 30,
             allowed_file_types: Vec::new(),
             max_uploads: 64,
+            max_messages_per_minute: None,
+            max_files_per_hour: None,
+            max_requests_per_minute: None,
+            content: ContentRules::default(),
+            reactions: true,
+            mentions: true,
             clock: Clock::system(),
             execution: Execution::Blocking,
+        }
+    }
+}
+
+/// A channel that the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredChannel {
+    /// Its name.
+    pub name: ChannelName,
+    /// What it is for; taken when the channel is made.
+    pub description: String,
+    /// Its rules; those that are named here hold again at every start.
+    pub settings: ChannelSettings,
+}
+
+impl ConfiguredChannel {
+    /// A channel without a description and without rules.
+    pub fn new(name: ChannelName) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            settings: ChannelSettings::default(),
         }
     }
 }

@@ -189,8 +189,13 @@ impl State {
     pub(crate) fn in_channel(&self, agent_id: &AgentId, channel: &Channel) -> bool {
         match channel.spans.get(agent_id) {
             Some(spans) => spans.last().is_some_and(|span| span.to.is_none()),
-            None => self.default_membership == DefaultMembership::Everyone,
+            None => self.has_everyone(channel),
         }
+    }
+
+    /// Whether everybody is in a channel who neither joined nor left it.
+    fn has_everyone(&self, channel: &Channel) -> bool {
+        self.default_membership == DefaultMembership::Everyone && channel.settings.most_members().is_none()
     }
 
     /// Whether the group of an agent keeps it from reading channels.
@@ -208,7 +213,7 @@ impl State {
             Some(spans) => spans
                 .iter()
                 .any(|span| span.from <= at && span.to.is_none_or(|to| at < to)),
-            None if self.default_membership == DefaultMembership::Everyone => self
+            None if self.has_everyone(channel) => self
                 .agents
                 .get(agent_id)
                 .is_none_or(|agent| agent.first_sequence <= at),
@@ -224,16 +229,14 @@ impl State {
     /// How many agents are members of a channel.
     pub(crate) fn members(&self, channel: &Channel) -> usize {
         let inside = |spans: &Arc<Vec<Span>>| spans.last().is_some_and(|span| span.to.is_none());
-        match self.default_membership {
-            DefaultMembership::Nobody => channel.spans.values().filter(|spans| inside(spans)).count(),
-            DefaultMembership::Everyone => {
-                let outside = channel
-                    .spans
-                    .iter()
-                    .filter(|(id, spans)| !inside(spans) && self.agents.contains_key(*id));
-                self.agents.len() - outside.count()
-            }
+        if !self.has_everyone(channel) {
+            return channel.spans.values().filter(|spans| inside(spans)).count();
         }
+        let outside = channel
+            .spans
+            .iter()
+            .filter(|(id, spans)| !inside(spans) && self.agents.contains_key(*id));
+        self.agents.len() - outside.count()
     }
 
     /// Takes a committed record into account, and tells what the view has to keep.
@@ -260,8 +263,8 @@ impl State {
             (Act::ChannelTopicChanged { channel, topic }, _) => {
                 self.change_channel(channel, |channel| channel.topic.clone_from(topic))
             }
-            (Act::ChannelConfigured { channel, settings }, _) => {
-                self.change_channel(channel, |channel| channel.settings.clone_from(settings))
+            (Act::ChannelConfigured { channel, settings }, author) => {
+                self.configure_channel(channel, settings, author, at)
             }
             (Act::ChannelPermissionsChanged { channel, permissions }, _) => {
                 self.change_channel(channel, |channel| channel.permissions.clone_from(permissions))
@@ -409,6 +412,25 @@ impl State {
             && self.default_membership == DefaultMembership::Nobody
         {
             changes.extend(self.set_membership(name, creator, at, Membership::Inside)?);
+        }
+        Ok(changes)
+    }
+
+    /// Changes the rules of a channel. Where they leave only those inside who join by themselves, who made these rules
+    /// stays inside.
+    fn configure_channel(
+        &mut self,
+        name: &ChannelName,
+        settings: &ChannelSettings,
+        author: Option<&AgentId>,
+        at: Sequence,
+    ) -> Result<Vec<StateChange>, Void> {
+        let inside = author.filter(|author| self.is_member(author, name));
+        let mut changes = self.change_channel(name, |channel| channel.settings.clone_from(settings))?;
+        if let Some(author) = inside
+            && !self.is_member(author, name)
+        {
+            changes.extend(self.set_membership(name, author, at, Membership::Inside)?);
         }
         Ok(changes)
     }

@@ -51,6 +51,16 @@ impl Principal {
         }
     }
 
+    /// They, in a group as well: what admitted them and what the group may do, whichever is more.
+    pub fn joining(self, group: Arc<Group>) -> Self {
+        let role = if group.names("*") { Role::Admin } else { self.role };
+        Self {
+            role,
+            group: Some(group),
+            ..self
+        }
+    }
+
     /// They, asking as an agent.
     pub fn caller(&self, agent_id: AgentId) -> Caller {
         Caller {

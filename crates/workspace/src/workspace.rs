@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use openagents_protocol::call::ChannelSettings;
 use openagents_protocol::record::{Record, Role};
 use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Event, Json, Receipt, Secret, Sequence, Source,
@@ -30,10 +31,11 @@ use crate::live::Live;
 use crate::load::{Stored, load};
 use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
+use crate::rates::Rates;
 use crate::recent::Recent;
 use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
-use crate::settings::Settings;
+use crate::settings::{ConfiguredChannel, Settings};
 use crate::standing::{Registry, watch_silence};
 use crate::state::{Presence as PresenceState, State};
 use crate::system::beat;
@@ -126,6 +128,7 @@ pub(crate) struct Inner {
     pub(crate) uploads: Arc<Semaphore>,
     /// There may be files that were shared in channels that are deleted.
     pub(crate) unreachable_files: AtomicBool,
+    pub(crate) rates: Rates,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
     pub(crate) live: Live,
@@ -213,8 +216,9 @@ impl Workspace {
         let head = log.head();
         let inner = Arc::new(Inner {
             presence: Presence::new(settings.presence_events_per_second),
-            uploads: Arc::new(Semaphore::new(settings.max_uploads)),
+            uploads: Arc::new(Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS))),
             unreachable_files: AtomicBool::new(true),
+            rates: Rates::of(&settings),
             settings,
             lineage: store.log.lineage().clone(),
             log,
@@ -286,17 +290,34 @@ impl Workspace {
                 self.0.live.lease(agent_id, now + lease, None);
             }
         }
-        for (channel, description) in self.0.settings.channels.clone() {
-            if !snapshot.state.channels.contains_key(&channel) {
-                let wish = Wish::CreateChannel {
-                    channel: channel.clone(),
-                    description,
-                };
-                if let Err(error) = self.wish(&Source::System, wish).await {
-                    tracing::warn!(%error, %channel, "could not make a channel of the settings");
-                }
+        for configured in self.0.settings.channels.clone() {
+            let channel = configured.name.clone();
+            let is_new = !snapshot.state.channels.contains_key(&channel);
+            if let Err(error) = self.configure(configured, is_new).await {
+                tracing::warn!(%error, %channel, "could not make a channel of the settings");
             }
         }
+    }
+
+    /// Makes a channel of the settings where it is new, and lets its rules hold.
+    async fn configure(&self, configured: ConfiguredChannel, is_new: bool) -> Result<(), ErrorBody> {
+        let ConfiguredChannel {
+            name: channel,
+            description,
+            settings,
+        } = configured;
+        if is_new {
+            let wish = Wish::CreateChannel {
+                channel: channel.clone(),
+                description,
+            };
+            self.wish(&Source::System, wish).await?;
+        }
+        if settings != ChannelSettings::default() {
+            self.wish(&Source::System, Wish::ConfigureChannel { channel, settings })
+                .await?;
+        }
+        Ok(())
     }
 
     /// Ends every session, commits what was accepted, brings the view up to date and releases the directory.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use openagents_protocol::record::{Act, Record};
+use openagents_protocol::record::{Act, MODERATION, Record};
 use openagents_protocol::{
     Address, AgentId, Counts, ErrorBody, ErrorCode, EventId, Header, Receipt, Recipient, RecipientState,
     Sequence, Source, Visibility,
@@ -235,10 +235,11 @@ impl Writer {
                 rights: &rights,
                 known: &known,
                 reactions: &reactions,
+                rates: &self.inner.rates,
                 now_ms,
             };
             let publishes = matches!(wish, Wish::Publish(_));
-            if let Wish::Release(_) = wish {
+            if is_released_loop(&wish) {
                 self.counters.forget();
             }
             match decide(&context, &author, wish) {
@@ -521,6 +522,14 @@ impl Writer {
         for reply in replies {
             reply.send(Err(refusal.clone()));
         }
+    }
+}
+
+/// Whether this lets agents go on that the loop guard stopped.
+fn is_released_loop(wish: &Wish) -> bool {
+    match wish {
+        Wish::Release(held) => !matches!(&held.header.act, Act::Held { limit, .. } if limit == MODERATION),
+        _ => false,
     }
 }
 

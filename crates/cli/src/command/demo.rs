@@ -9,7 +9,7 @@ use openagents_server::{Config, Server};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::connect::receipt;
+use crate::outcome::receipt;
 use crate::output::{self, AGENT, CHANNEL, Output, STRONG};
 
 /// The longest any step takes before something is wrong.

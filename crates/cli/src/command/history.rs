@@ -2,18 +2,21 @@
 
 use clap::Args;
 use openagents_client::Message;
+use openagents_protocol::EventId;
 use openagents_protocol::call::ListMessages;
 
 use crate::connect::Connection;
-use crate::output::{self, AGENT, DIM, Output};
+use crate::outcome;
+use crate::output::{self, AGENT, DIM, Output, STRONG};
 
 const EXAMPLES: &str = "\
 The newest messages, oldest of them first; as JSON one per line. The sequence in front of
-a message is what --before and --after take.
+a message is what --before and --after take; --ids shows the ids that other commands take.
 
 Examples:
   openagents history general --limit 20
   openagents history general --after 1200 --json
+  openagents history --thread 01990f3c-…
   openagents history --agent alice --agent-with reviewer";
 
 /// Read what was said
@@ -21,11 +24,17 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The channel, with or without #
-    #[arg(required_unless_present = "agent_with", conflicts_with = "agent_with")]
+    #[arg(required_unless_present_any = ["agent_with", "thread"], conflicts_with_all = ["agent_with", "thread"])]
     channel: Option<String>,
     /// The conversation with this agent instead
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "thread")]
     agent_with: Option<String>,
+    /// The replies in the thread that this message begins instead
+    #[arg(long, value_name = "MESSAGE")]
+    thread: Option<EventId>,
+    /// Show the ids of messages
+    #[arg(long)]
+    ids: bool,
     /// At most so many messages, 1 to 1000
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     limit: u32,
@@ -43,6 +52,8 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     let Arguments {
         channel,
         agent_with,
+        thread,
+        ids,
         limit,
         before,
         after,
@@ -50,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     } = arguments;
     let client = connection.watch().await?;
     let query = ListMessages {
-        thread_id: None,
+        thread_id: thread,
         channel,
         agent_id: agent_with,
         limit: Some(limit),
@@ -58,8 +69,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
         after,
         offset: None,
     };
-    let page = client.call(query).await?;
-    client.disconnect().await;
+    let page = outcome::ask(client, query).await?;
     let mut messages = page.messages;
     if after.is_none() {
         messages.reverse();
@@ -67,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     for message in &messages {
         match output {
             Output::Json => output::json(message)?,
-            Output::Human => output::line(show(message))?,
+            Output::Human => output::line(show(message, ids))?,
         }
     }
     if page.has_more {
@@ -80,10 +90,46 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     Ok(())
 }
 
-fn show(message: &Message) -> String {
+/// A message for people, with its id if asked for.
+pub(crate) fn show(message: &Message, with_id: bool) -> String {
     let (sequence, time) = (message.sequence, output::moment(message.timestamp));
     let who = output::printable_line(&message.sender_id);
     let what = output::printable(message.text().unwrap_or(message.content.as_str()));
     let reply = if message.reply_to_id.is_some() { "↳ " } else { "" };
-    format!("{DIM}{sequence:>6} {time}{DIM:#} {AGENT}{who}{AGENT:#} {reply}{what}")
+    let title = message.thread_name.as_deref().map(|title| {
+        let title = output::printable_line(title);
+        format!("{STRONG}{title}{STRONG:#}: ")
+    });
+    let id = if with_id {
+        format!("{} ", message.message_id)
+    } else {
+        String::new()
+    };
+    format!(
+        "{DIM}{sequence:>6} {time}{DIM:#} {id}{AGENT}{who}{AGENT:#} {reply}{}{what}{DIM}{}{DIM:#}",
+        title.unwrap_or_default(),
+        remarks(message)
+    )
+}
+
+/// What else there is to say of a message.
+fn remarks(message: &Message) -> String {
+    let mut remarks = Vec::new();
+    if message.edited_at.is_some() {
+        remarks.push("edited".to_owned());
+    }
+    if 0 < message.reply_count {
+        remarks.push(match message.reply_count {
+            1 => "1 reply".to_owned(),
+            count => format!("{count} replies"),
+        });
+    }
+    remarks.extend(message.reactions.iter().map(|reaction| {
+        let shown = output::printable_line(&reaction.reaction);
+        format!("{shown} {}", reaction.count)
+    }));
+    if remarks.is_empty() {
+        return String::new();
+    }
+    format!("  [{}]", remarks.join(", "))
 }

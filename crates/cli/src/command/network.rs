@@ -16,6 +16,9 @@ use crate::settings::ServeFlags;
 
 const FILE: &str = "network.yaml";
 
+/// What is written into a new folder.
+const TEMPLATE: &str = include_str!("network/network.yaml");
+
 const EXAMPLES: &str = "\
 Examples:
   openagents network init team          write team/network.yaml
@@ -123,36 +126,106 @@ fn name_of(folder: &Path) -> anyhow::Result<String> {
 fn template(name: &str) -> anyhow::Result<String> {
     // A JSON string is a YAML string.
     let name = serde_json::to_string(name)?;
-    Ok(format!(
-        r#"# A workspace of OpenAgents. `openagents network start` serves it; flags and environment come before this file.
-network:
-  # Shown to everybody who joins.
-  name: {name}
-  # description: "What it is for"
+    Ok(TEMPLATE.replacen("NAME", &name, 1))
+}
 
-  # One port for everything: agents, REST, and this machine only until it gets a host.
-  transports:
-    - type: http
-      config:
-        port: 8700
-        # To be reached by others; wants a token (--token-file, or `openagents token create`) and TLS:
-        # host: "0.0.0.0"
-        # tls_enabled: true
-        # tls_cert_path: "certificate.pem"
-        # tls_key_path: "key.pem"
+#[cfg(test)]
+mod tests {
+    use openagents_server::Config;
 
-  mods:
-    # Channels and direct messages.
-    - name: openagents.mods.workspace.messaging
-      enabled: true
-      config:
-        # Made at the start; others are made by the first message to them.
-        default_channels:
-          - name: general
-            description: "Everybody is here"
+    use super::*;
+    use crate::network_file::NetworkFile;
 
-# error, warn, info, debug or trace
-log_level: info
-"#
-    ))
+    fn read(text: &str) -> (NetworkFile, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        fs::write(&path, text).unwrap();
+        let mut config = Config::new("data");
+        let file = NetworkFile::read(&path, &mut config).unwrap();
+        (file, config)
+    }
+
+    /// A line without the `#` in front, if that makes a key or an entry of it.
+    fn uncommented(line: &str) -> String {
+        let Some((indent, rest)) = line
+            .split_once("# ")
+            .filter(|(indent, _)| indent.trim().is_empty())
+        else {
+            return line.to_owned();
+        };
+        let entry = rest.trim_start().trim_start_matches("- ");
+        let is_key = entry
+            .split_once(':')
+            .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+        if is_key {
+            format!("{indent}{rest}")
+        } else {
+            line.to_owned()
+        }
+    }
+
+    #[test]
+    fn every_key_that_the_template_shows_has_an_effect() {
+        let (plain, _) = read(&template("a \"team\"").unwrap());
+        assert_eq!(plain.without_effect, [""; 0]);
+        let lines: Vec<String> = TEMPLATE.lines().map(uncommented).collect();
+        let text = lines
+            .join("\n")
+            .replace("\"...\"", &format!("\"{}\"", "0".repeat(64)));
+        let (file, config) = read(&text);
+        assert_eq!(file.without_effect, [""; 0], "{text}");
+        assert_eq!(config.workspace.channels.len(), 4, "{text}");
+        assert_eq!(config.workspace.groups.len(), 2);
+        assert!(config.tls.is_some());
+        assert!(file.runtime.is_some());
+    }
+
+    #[test]
+    fn the_defaults_that_the_template_shows_are_the_defaults() {
+        let same = [
+            "workspace:",
+            "durability:",
+            "first_post:",
+            "default_membership:",
+            "observers:",
+            "max_stored_size:",
+            "backlog:",
+            "loop_guard:",
+            "max_hops:",
+            "max_turns:",
+            "max_in_thread:",
+            "max_in_chain:",
+            "forget_after:",
+            "agent_timeout:",
+            "heartbeat_interval:",
+            "max_connections:",
+            "max_file_size:",
+            "max_request_size:",
+            "enable_reactions:",
+            "enable_mentions:",
+            "allowed_file_types:",
+            "shutdown_timeout:",
+        ];
+        let uncomment = |line: &str| {
+            let shown = uncommented(line);
+            if same.iter().any(|key| shown.trim_start().starts_with(key)) {
+                shown
+            } else {
+                line.to_owned()
+            }
+        };
+        let lines: Vec<String> = TEMPLATE.lines().map(uncomment).collect();
+        let (_, config) = read(&lines.join("\n"));
+        let default = Config::new("data");
+        let (shown, default) = (config.workspace, default.workspace);
+        // Two intervals in one key: the other one is that of `system.heartbeat`.
+        assert_eq!(config.limits.ping_after.as_secs(), 15);
+        let told = |settings: &openagents_server::Settings| {
+            let mut settings = settings.clone();
+            settings.name.clear();
+            settings.heartbeat = std::time::Duration::ZERO;
+            format!("{settings:?}")
+        };
+        assert_eq!(told(&shown), told(&default));
+    }
 }

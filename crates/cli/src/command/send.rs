@@ -8,8 +8,9 @@ use openagents_client::protocol::RecipientState;
 use openagents_client::{AgentClient, AskError, ErrorBody, ErrorCode, Event, Receipt};
 use openagents_protocol::call::ListAgents;
 
-use crate::connect::{Connection, receipt};
+use crate::connect::Connection;
 use crate::output::{self, Output};
+use crate::{outcome, text};
 
 const EXAMPLES: &str = "\
 With --wait the answer is printed; no answer in time is an error. Without --agent the
@@ -26,8 +27,11 @@ pub(crate) struct Arguments {
     /// Id of the agent
     #[arg(value_name = "AGENT")]
     to: String,
-    /// What to say
+    /// What to say; - reads it from stdin
     text: String,
+    /// A JSON object to go with it
+    #[arg(long, value_name = "JSON", conflicts_with = "wait")]
+    metadata: Option<String>,
     /// Wait so long for the answer, such as 30s or 5m
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
@@ -39,17 +43,25 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
     let Arguments {
         to,
         text,
+        metadata,
         wait,
         connection,
     } = arguments;
+    let text = text::given(text)?;
+    let metadata = metadata.as_deref().map(text::object).transpose()?;
     let Some(limit) = wait else {
         let client = connection.watch().await?;
-        let response = client.workspace().agent(&to).send(text).await;
+        let mut message = client.workspace().agent(&to).send(text);
+        if let Some(metadata) = metadata {
+            message = message.metadata(metadata);
+        }
+        let response = message.await;
         client.disconnect().await;
         if output == Output::Json {
             output::json(&response)?;
         }
-        let receipt = receipt(response)?;
+        let receipt = outcome::receipt(response)?;
+        outcome::note_if_held(&receipt);
         return if output == Output::Human {
             Ok(output::line(sent(&receipt, &to))?)
         } else {

@@ -13,7 +13,7 @@ use crate::settings::{Resolved, ServeFlags};
 use crate::signals::Signals;
 use crate::{logging, report};
 
-/// The longest a stop takes, from the signal to the end of the process.
+/// The longest a stop takes, from the signal to the end of the process, where the file says nothing else.
 const LEAVE_WITHIN: Duration = Duration::from_millis(4500);
 
 const EXAMPLES: &str = "\
@@ -46,6 +46,8 @@ pub(crate) async fn serve(flags: ServeFlags, common: Common) -> anyhow::Result<(
         config,
         log_level,
         warnings,
+        runtime,
+        leave_within,
     } = flags.resolve().await?;
     logging::start(common.log_level.or(log_level).as_deref().unwrap_or("info"))?;
     for warning in warnings {
@@ -65,14 +67,25 @@ pub(crate) async fn serve(flags: ServeFlags, common: Common) -> anyhow::Result<(
         tracing::info!(certificate = %certificate.display(), "clients trust this with --ca-cert");
     }
     announce(&server, &data, output)?;
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = end(runtime) => tracing::info!("the time is over"),
+    }
     tracing::info!("shutting down");
     tokio::select! {
         () = Box::pin(server.shutdown()) => {}
-        () = tokio::time::sleep(LEAVE_WITHIN) => tracing::warn!("leaving before everybody was told"),
+        () = tokio::time::sleep(leave_within.unwrap_or(LEAVE_WITHIN)) => tracing::warn!("leaving before everybody was told"),
         () = signals.next() => leave_at_once(),
     }
     Ok(())
+}
+
+/// Resolves when the server has run for long enough.
+async fn end(runtime: Option<Duration>) {
+    match runtime {
+        Some(runtime) => tokio::time::sleep(runtime).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn announce(server: &Server, data: &std::path::Path, output: Output) -> anyhow::Result<()> {

@@ -54,7 +54,7 @@ async fn what_is_posted_is_watched_and_remembered() {
         .lines()
         .map(|line| line.split_once("alice ").map_or(line, |(_, told)| told))
         .collect();
-    assert_eq!(told[0], "Hello");
+    assert_eq!(told[0], "Hello  [1 reply]");
     assert!(
         told[1].ends_with("cli-tester ↳ Hello \\u{1b}[31myourself"),
         "{history}"

@@ -10,21 +10,34 @@ async fn help_shows_the_commands_and_examples() {
     Usage: openagents [OPTIONS] <COMMAND>
 
     Commands:
-      serve        Serve a workspace
-      network      Set up a workspace in a folder, and serve it
-      demo         See two agents talk
-      agents       List the agents that are online
-      channels     List the channels
-      post         Post to a channel
-      send         Send a message to one agent
-      tail         Watch what happens
-      history      Read what was said
-      token        Make, list and revoke tokens
-      backup       Copy a workspace into a new directory, also while a server uses it
-      restore      Make a workspace of a backup, or of its beginning
-      rebuild      Build the view of a workspace anew from its log
-      bench        Measure a running server
-      completions  Print completions for a shell
+      serve          Serve a workspace
+      network        Set up a workspace in a folder, and serve it
+      demo           See two agents talk
+      info           Tell about the workspace
+      agents         List the agents that are online, or tell about one
+      status         Tell others what an agent does, and what it is
+      permissions    Tell what you may do, by your token or the password of your group
+      channels       List the channels, make them, change them
+      post           Post to a channel
+      send           Send a message to one agent
+      emit           Send an event
+      tail           Watch what happens
+      history        Read what was said
+      conversations  List the agents that an agent writes with, the newest first
+      message        Read one message
+      react          React to a message
+      edit           Replace what a message says
+      delete         Delete a message
+      files          List files, send and fetch them
+      explain        Tell why an agent got an event, or did not
+      held           List the messages that are held
+      unblock        Deliver messages that are held
+      token          Make, list and revoke tokens
+      backup         Copy a workspace into a new directory, also while a server uses it
+      restore        Make a workspace of a backup, or of its beginning
+      rebuild        Build the view of a workspace anew from its log
+      bench          Measure a running server
+      completions    Print completions for a shell
 
     Options:
           --json               Print JSON for programs: one object, or one per line
@@ -52,12 +65,25 @@ async fn every_command_has_help() {
         "serve",
         "network",
         "demo",
+        "info",
         "agents",
+        "status",
+        "permissions",
         "channels",
         "post",
         "send",
+        "emit",
         "tail",
         "history",
+        "conversations",
+        "message",
+        "react",
+        "edit",
+        "delete",
+        "files",
+        "explain",
+        "held",
+        "unblock",
         "token",
         "backup",
         "restore",
@@ -105,5 +131,43 @@ async fn versions_and_completions_are_printed() {
         run(["--version"]).await.ok(),
         concat!("openagents ", env!("CARGO_PKG_VERSION"), "\n")
     );
-    assert!(run(["completions", "bash"]).await.ok().contains("_openagents()"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(["completions", shell]).await.ok();
+        for command in ["explain", "unblock", "unarchive", "upload"] {
+            assert!(script.contains(command), "{shell} {command}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_subcommand_has_help() {
+    let of = |command: &'static str, subcommands: &'static [&str]| (command, subcommands);
+    for (command, subcommands) in [
+        of("network", &["init", "start"]),
+        of("token", &["create", "list", "revoke"]),
+        of("bench", &["latency", "throughput", "fanout"]),
+        of("files", &["list", "upload", "download", "describe", "delete"]),
+        of(
+            "channels",
+            &[
+                "list",
+                "create",
+                "describe",
+                "topic",
+                "configure",
+                "permissions",
+                "archive",
+                "unarchive",
+                "delete",
+                "join",
+                "leave",
+                "members",
+            ],
+        ),
+    ] {
+        for subcommand in subcommands {
+            let help = run([command, subcommand, "--help"]).await.ok();
+            assert!(help.contains("Usage: openagents"), "{help}");
+        }
+    }
 }

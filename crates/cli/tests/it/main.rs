@@ -4,10 +4,14 @@
 
 mod backup;
 mod bench;
+mod channels;
 mod client;
 mod demo;
+mod files;
 mod harness;
 mod help;
+mod messages;
 mod network;
+mod people;
 mod serve;
 mod token;

@@ -60,8 +60,8 @@ network_profile: {discoverable: true}
     let served = Served::of(openagents().args(["network", "start"]).arg(folder.path())).await;
     let channels = served.run(&["channels"]).await.ok();
     insta::assert_snapshot!(channels, @r"
-    CHANNEL  MEMBERS  EVENTS  DESCRIPTION
-    #ideas   0        0       Loose ends
+    CHANNEL  MEMBERS  EVENTS  TOPIC  DESCRIPTION
+    #ideas   0        0              Loose ends
     ");
     let log = served.stop().await;
     let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
@@ -97,4 +97,47 @@ async fn a_wrong_value_is_an_error_with_its_path() {
     )
     .await;
     insta::assert_snapshot!(missing.failed(), @"error: there is no ./network.yaml: make one with `openagents network init .`");
+}
+
+#[tokio::test]
+async fn the_passwords_of_groups_admit_to_what_they_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+network:
+  name: Team
+  requires_password: true
+  transports: [{type: http, config: {port: 0, host: 0.0.0.0}}]
+  agent_groups:
+    users:
+      password_hash: e606e38b0d8c19b24cf0ee3808183162ea7cd63ff7912dbb22b5e803286b4446
+      metadata: {permissions: [read_channels]}
+    moderators:
+      password_hash: $2b$04$kqFB3p0NckB5Wt3ZKsiDS.MW9upi23BjTI2d5OYWhohqwF4uc0./W
+      metadata: {permissions: ['*']}
+";
+    fs::write(folder.path().join("network.yaml"), text).unwrap();
+    let mut served = Served::of(openagents().args(["network", "start"]).arg(folder.path())).await;
+    served.url = format!("http://127.0.0.1:{}", served.port());
+    let nobody = served.run(&["channels"]).await.failed();
+    assert!(nobody.contains("this workspace wants a token"), "{nobody}");
+    let told = served.run(&["permissions", "--token", "user123"]).await.ok();
+    insta::assert_snapshot!(told, @r"
+    agent  cli-tester
+    role   member
+    group  users
+    may    read_channels
+    ");
+    let refused = served
+        .run(&["post", "general", "Hi", "--token", "user123"])
+        .await
+        .failed();
+    assert!(
+        refused.contains("agents of group users have no permission post_messages"),
+        "{refused}"
+    );
+    served
+        .run(&["post", "general", "Hi", "--token", "mod456"])
+        .await
+        .ok();
+    served.stop().await;
 }

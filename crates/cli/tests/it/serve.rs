@@ -55,7 +55,7 @@ async fn a_server_that_others_reach_wants_a_token() {
         .await
         .failed();
     let error = open.lines().find(|line| line.starts_with("error:")).unwrap();
-    insta::assert_snapshot!(error, @"error: 0.0.0.0:0 can be reached by others and the workspace has no token: give one with --token or --token-file, make one with `openagents token create`, or insist with --open");
+    insta::assert_snapshot!(error, @"error: 0.0.0.0:0 can be reached by others and the workspace has no token: give one with --token or --token-file, make one with `openagents token create`, require the password of a group, or insist with --open");
 
     let token = run(["token", "create", "--agent", "alice", "--data", data])
         .await
@@ -142,4 +142,33 @@ async fn what_is_in_use_is_named() {
         .failed();
     assert!(locked.contains("is in use; stop the other server"), "{locked}");
     served.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_stops_by_itself_when_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = openagents();
+    command
+        .args(["serve", "--port", "0", "--runtime", "50ms", "--data"])
+        .arg(folder.path());
+    let served = Served::of(&mut command).await;
+    let (status, _, log) = served.running.wait().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("the time is over"), "{log}");
+}
+
+#[tokio::test]
+async fn flags_set_what_the_workspace_and_the_server_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--max-file-size", "1kB", "--allow-origin", "*", "--no-loop-guard"];
+    let served = Served::start(folder.path(), &flags).await;
+    let large = folder.path().join("large.txt");
+    fs::write(&large, vec![b'a'; 1001]).unwrap();
+    let refused = served
+        .run(&["files", "upload", large.to_str().unwrap()])
+        .await
+        .failed();
+    assert!(refused.contains("a file has at most 1000 bytes"), "{refused}");
+    let log = served.stop().await;
+    assert!(log.contains("pages of every site may use the workspace"), "{log}");
 }

@@ -70,9 +70,7 @@ impl Channel {
         title: &str,
         initial_message: impl IntoContent,
     ) -> Result<Thread, CallError> {
-        let mut event = self.post(initial_message).into_event();
-        event.thread_name = Some(title.to_owned());
-        let response = self.client.send_event(event).await;
+        let response = self.post(initial_message).thread_name(title).await;
         match (response.data, response.error) {
             (Some(receipt), _) => Ok(Thread {
                 channel: self.clone(),

@@ -1,5 +1,6 @@
 //! Files: sent to channels and agents, listed, fetched.
 
+use std::fmt;
 use std::future::IntoFuture;
 use std::path::{Path, PathBuf};
 
@@ -14,13 +15,13 @@ use openagents_protocol::{EventResponse, frame};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use crate::AgentClient;
-use crate::connector::http::{Content, empty, piece, whole};
+use crate::connector::http::{Content, whole};
 use crate::error::{CallError, FileError, not_connected, respond};
-use crate::workspace::{AgentConnection, Channel, Workspace, parsed_id};
+use crate::workspace::{AgentConnection, Channel, DownloadFile, Workspace, parsed_id};
 
 /// Bytes read from a file at once.
 const PIECE: usize = 128 * 1024;
@@ -31,13 +32,16 @@ const MAX_IN_MEMORY: u64 = 100 * 1024 * 1024;
 /// A file on its way; awaiting it sends it and resolves with what the workspace knows of it.
 ///
 /// It is streamed, so its size does not matter. Its name is the last part of the path.
-#[derive(Debug)]
 #[must_use = "a file is not sent until it is awaited"]
 pub struct UploadFile {
     client: AgentClient,
     path: PathBuf,
     query: Vec<(&'static str, String)>,
+    progress: Option<Progress>,
 }
+
+/// Is told how many bytes of how many went.
+pub(super) type Progress = Box<dyn Fn(u64, u64) + Send + Sync>;
 
 impl UploadFile {
     fn new(client: &AgentClient, path: &Path) -> Self {
@@ -45,6 +49,7 @@ impl UploadFile {
             client: client.clone(),
             path: path.to_owned(),
             query: Vec::new(),
+            progress: None,
         }
     }
 
@@ -74,6 +79,12 @@ impl UploadFile {
         self.with("mime_type", mime_type)
     }
 
+    /// Is told, with every piece, how many bytes went and how many there are.
+    pub fn progress(mut self, told: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(told));
+        self
+    }
+
     async fn send(mut self) -> Result<FileInfo, FileError> {
         if !self.query.iter().any(|(key, _)| *key == "filename") {
             let name = self
@@ -88,7 +99,7 @@ impl UploadFile {
         };
         let file = File::open(&self.path).await.map_err(local)?;
         let size = file.metadata().await.map_err(local)?.len();
-        let (content, checksum) = streamed(file);
+        let (content, checksum) = streamed(file, size, self.progress.take());
         let query: Vec<String> = self
             .query
             .iter()
@@ -112,6 +123,14 @@ impl UploadFile {
             return Err(FileError::Altered);
         }
         Ok(info)
+    }
+}
+
+impl fmt::Debug for UploadFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("UploadFile");
+        shown.field("path", &self.path).field("query", &self.query);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -153,36 +172,21 @@ impl Workspace {
         self.client().call(GetFile { file_id }).await
     }
 
-    /// Fetches a file to a path. It is there under its name when all of it is and its checksum was compared; a file
-    /// that was there is replaced.
-    pub async fn download_file(&self, file_id: &str, path: impl AsRef<Path>) -> Result<PathBuf, FileError> {
-        let path = path.as_ref();
-        let info = self.get_file(file_id).await?;
-        let local = |source| FileError::Local {
-            path: path.to_owned(),
-            source,
-        };
-        let partial = Partial::beside(path);
-        let mut file = File::create_new(&partial.0).await.map_err(local)?;
-        let mut content = self.content(&info).await?;
-        while let Some(piece) = content.next().await? {
-            file.write_all(&piece).await.map_err(local)?;
-        }
-        file.sync_all().await.map_err(local)?;
-        tokio::fs::rename(&partial.0, path).await.map_err(local)?;
-        Ok(path.to_owned())
+    /// Fetches a file to a path.
+    pub fn download_file(&self, file_id: &str, path: impl AsRef<Path>) -> DownloadFile {
+        DownloadFile::new(self, file_id, path.as_ref())
     }
 
     /// Fetches the content of a file into memory; at most 100 MiB.
     pub async fn read_file(&self, file_id: &str) -> Result<Vec<u8>, FileError> {
-        let info = self.get_file(file_id).await?;
-        if MAX_IN_MEMORY < info.size {
+        let mut content = self.open_file(file_id).await?;
+        let size = content.info().size;
+        if MAX_IN_MEMORY < size {
             return Err(FileError::TooLarge {
-                size: info.size,
+                size,
                 limit: MAX_IN_MEMORY,
             });
         }
-        let mut content = self.content(&info).await?;
         let mut whole = Vec::new();
         while let Some(piece) = content.next().await? {
             whole.extend_from_slice(&piece);
@@ -196,25 +200,6 @@ impl Workspace {
             Ok(file_id) => respond(self.client().call(DeleteFile { file_id }).await),
             Err(error) => respond(Err(error)),
         }
-    }
-
-    async fn content(&self, info: &FileInfo) -> Result<Checked, FileError> {
-        let id = utf8_percent_encode(&info.file_id, NON_ALPHANUMERIC);
-        let request = Request::get(format!("/rest/v1/files/{id}/content"))
-            .body(empty())
-            .map_err(|error| FileError::Broken(error.to_string()))?;
-        let link = self
-            .client()
-            .core()
-            .link()
-            .ok_or_else(|| FileError::NotConnected(not_connected()))?;
-        let response = link.transfer().send(&self.client().agent_id(), request).await?;
-        Ok(Checked {
-            response,
-            hasher: Sha256::new(),
-            left: info.size,
-            checksum: info.checksum.clone(),
-        })
     }
 }
 
@@ -232,54 +217,22 @@ impl AgentConnection {
     }
 }
 
-/// Where a file grows. What of it is there when this is dropped is of no use and goes.
-struct Partial(PathBuf);
-
-impl Partial {
-    fn beside(path: &Path) -> Self {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".{}.part", crate::send::new_event_id()));
-        Self(partial.into())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // A complete one has its own name by now; that one stays which cannot be removed is no further harm.
-        std::fs::remove_file(&self.0).ok();
-    }
-}
-
-/// The content of a file that is compared with its checksum at the end.
-struct Checked {
-    response: hyper::Response<hyper::body::Incoming>,
-    hasher: Sha256,
-    left: u64,
-    checksum: String,
-}
-
-impl Checked {
-    async fn next(&mut self) -> Result<Option<Bytes>, FileError> {
-        let Some(piece) = piece(&mut self.response).await? else {
-            let whole = self.left == 0 && hex(&self.hasher.clone().finalize()) == self.checksum;
-            return if whole { Ok(None) } else { Err(FileError::Altered) };
-        };
-        self.hasher.update(&piece);
-        self.left = self
-            .left
-            .checked_sub(piece.len() as u64)
-            .ok_or(FileError::Altered)?;
-        Ok(Some(piece))
-    }
-}
-
 /// The content of a file in pieces, and the checksum of what was sent once all was.
-fn streamed(file: File) -> (Content, oneshot::Receiver<String>) {
+fn streamed(file: File, size: u64, progress: Option<Progress>) -> (Content, oneshot::Receiver<String>) {
     let (sender, checksum) = oneshot::channel();
-    let start = (file, Sha256::new(), Some(sender));
-    let pieces = futures_util::stream::try_unfold(start, |(mut file, mut hasher, sender)| async move {
+    let start = (
+        Reading {
+            file,
+            size,
+            sent: 0,
+            progress,
+        },
+        Sha256::new(),
+        Some(sender),
+    );
+    let pieces = futures_util::stream::try_unfold(start, |(mut reading, mut hasher, sender)| async move {
         let mut piece = vec![0; PIECE];
-        let length = file.read(&mut piece).await?;
+        let length = reading.read(&mut piece).await?;
         if length == 0 {
             if let Some(sender) = sender {
                 // Whoever sent the file may have given up.
@@ -289,12 +242,31 @@ fn streamed(file: File) -> (Content, oneshot::Receiver<String>) {
         }
         piece.truncate(length);
         hasher.update(&piece);
-        Ok(Some((Frame::data(Bytes::from(piece)), (file, hasher, sender))))
+        Ok(Some((Frame::data(Bytes::from(piece)), (reading, hasher, sender))))
     });
     (StreamBody::new(pieces).boxed_unsync(), checksum)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A local file that is being read.
+struct Reading {
+    file: File,
+    size: u64,
+    sent: u64,
+    progress: Option<Progress>,
+}
+
+impl Reading {
+    async fn read(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.file.read(piece).await?;
+        self.sent += length as u64;
+        if let Some(progress) = &self.progress {
+            progress(self.sent, self.size);
+        }
+        Ok(length)
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
 
     bytes.iter().fold(String::new(), |mut text, byte| {

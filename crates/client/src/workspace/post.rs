@@ -43,6 +43,12 @@ impl Post {
         self
     }
 
+    /// Begins a thread of this title, at most 256 bytes.
+    pub fn thread_name(mut self, title: impl Into<String>) -> Self {
+        self.event.thread_name = Some(title.into());
+        self
+    }
+
     /// Sets the id of the message. Sending the same message again under the same id changes nothing.
     pub fn event_id(mut self, event_id: impl Into<String>) -> Self {
         self.event.event_id = event_id.into();

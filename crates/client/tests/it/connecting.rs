@@ -29,7 +29,7 @@ async fn the_hello_says_what_the_program_said() {
     assert_eq!(hello.metadata.unwrap().as_str(), r#"{"name":"Me"}"#);
     assert_eq!(
         (hello.backlog, hello.after),
-        (Backlog::None, Some(Sequence::new(7)))
+        (Some(Backlog::None), Some(Sequence::new(7)))
     );
     assert_eq!(
         (hello.session, hello.session_key.is_none()),
@@ -156,7 +156,7 @@ async fn after_a_break_the_client_goes_on_where_it_stopped() {
     assert_eq!(line.hello.session_key.as_ref().unwrap().expose(), "key");
     assert_eq!(
         (line.hello.after, line.hello.backlog),
-        (Some(Sequence::new(3)), Backlog::All)
+        (Some(Sequence::new(3)), Some(Backlog::All))
     );
     for sequence in [5, 6] {
         line.event(event(sequence, "test.event", "bob")).await;

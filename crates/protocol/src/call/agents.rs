@@ -126,7 +126,8 @@ pub struct Check {
     pub detail: String,
 }
 
-/// Lists the messages that the loop guard holds, oldest first; for moderators.
+/// Lists the messages that are held, by the loop guard or because their channel is moderated, oldest first; for
+/// moderators.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ListHeld {}
 
@@ -138,7 +139,7 @@ pub struct HeldMessages {
     pub held: Vec<HeldMessage>,
 }
 
-/// A message that is not delivered, because it looks like a part of a loop.
+/// A message that is not delivered, because it looks like a part of a loop or its channel is moderated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HeldMessage {
@@ -150,13 +151,18 @@ pub struct HeldMessage {
     pub sender_id: String,
     /// Where it goes.
     pub destination_id: String,
-    /// The limit it ran into: `hops`, `pair`, `thread`, `agent`.
+    /// The limit of the loop guard that it ran into: `hops`, `pair`, `thread`, `agent`; or `moderation`, where its
+    /// channel is moderated.
     pub limit: String,
+    /// What it says; only of messages to a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub content: Option<Json>,
     /// When the workspace took it, in seconds since 1970.
     pub timestamp: f64,
 }
 
-/// Delivers messages that the loop guard holds; for moderators.
+/// Delivers messages that are held; for moderators.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unblock {

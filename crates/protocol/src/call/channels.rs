@@ -20,6 +20,38 @@ pub struct ChannelSettings {
     /// Whether messages may be replied to; none: yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_threading: Option<bool>,
+    /// The most members; none or 0: any number. With a limit only those are members who join by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_members: Option<u32>,
+    /// Whether messages wait for a moderator, who sees them with `list_held` and delivers them with `unblock`; those of
+    /// who manages the channel do not. Nothing else can be sent there, and nothing edited. None: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moderated: Option<bool>,
+    /// Whether only who manages the channel writes there; none: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+}
+
+impl ChannelSettings {
+    /// The most members, if there is a limit.
+    pub fn most_members(&self) -> Option<usize> {
+        let most = self.max_members.filter(|most| 0 < *most)?;
+        Some(usize::try_from(most).unwrap_or(usize::MAX))
+    }
+
+    /// These rules where they say something, and else those of before.
+    #[must_use]
+    pub fn over(self, before: Self) -> Self {
+        Self {
+            max_file_size: self.max_file_size.or(before.max_file_size),
+            allowed_file_types: self.allowed_file_types.or(before.allowed_file_types),
+            auto_archive_days: self.auto_archive_days.or(before.auto_archive_days),
+            enable_threading: self.enable_threading.or(before.enable_threading),
+            max_members: self.max_members.or(before.max_members),
+            moderated: self.moderated.or(before.moderated),
+            read_only: self.read_only.or(before.read_only),
+        }
+    }
 }
 
 /// Who may do what in a channel. In a call, what is left out stays as it is.
@@ -35,7 +67,8 @@ pub struct ChannelPermissions {
     /// Who may begin threads: give a message a title, or reply to one that has neither title nor reply; default `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_threads: Option<Vec<Grantee>>,
-    /// Who may configure, archive and delete the channel, besides its maker; default `admin`.
+    /// Who may configure, archive and delete the channel, besides its maker and those whose group has
+    /// `manage_channels`; default `admin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manage_channel: Option<Vec<Grantee>>,
 }

@@ -125,7 +125,7 @@ fn mod_config(host: &Host, name: &str) -> Value {
     let workspace = host.workspace();
     match name {
         super::thread::MOD => {
-            let channel = |(name, description): &(openagents_protocol::ChannelName, String)| json!({"name": name.as_str(), "description": description});
+            let channel = |channel: &openagents_workspace::ConfiguredChannel| json!({"name": channel.name.as_str(), "description": channel.description});
             let channels: Vec<Value> = workspace.settings().channels.iter().map(channel).collect();
             json!({"default_channels": channels})
         }

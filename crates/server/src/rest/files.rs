@@ -8,7 +8,7 @@ use axum::body::Body as Content;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use openagents_protocol::call::{DeleteFile, FileInfo, Files, GetFile, ListFiles};
+use openagents_protocol::call::{DeleteFile, FileInfo, Files, GetFile, ListFiles, PostMessage};
 use openagents_protocol::{ErrorBody, ErrorCode, EventResponse};
 use openagents_workspace::{FileUpload, NewFile};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -77,9 +77,19 @@ pub(super) async fn upload_file(
         mime_type: upload.mime_type,
         size: text(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok()),
     };
-    let upload = visitor.workspace.begin_upload(&caller, new).await?;
+    let addressee = if new.agent_id.is_some() {
+        "agent_id"
+    } else {
+        "channel"
+    };
+    let blame = |error| PostMessage::blame(error, addressee);
+    let upload = visitor
+        .workspace
+        .begin_upload(&caller, new)
+        .await
+        .map_err(blame)?;
     let upload = receive(upload, content).await?;
-    let (info, _) = upload.finish(text(CHECKSUM_HEADER)).await?;
+    let (info, _) = upload.finish(text(CHECKSUM_HEADER)).await.map_err(blame)?;
     Ok((StatusCode::CREATED, Json(info)))
 }
 

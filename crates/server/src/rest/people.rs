@@ -70,7 +70,8 @@ pub(super) async fn explain(
     Ok(Json(visitor.workspace.explain(&caller, params).await?))
 }
 
-/// Lists the messages that the loop guard holds, oldest first; for moderators.
+/// Lists the messages that are held, by the loop guard or because their channel is moderated, oldest first; for
+/// moderators.
 #[utoipa::path(get, path = "/rest/v1/held", tag = "messages", params(Visitor),
     responses((status = 200, body = HeldMessages), Refusal))]
 pub(super) async fn list_held(visitor: Visitor) -> Result<Json<HeldMessages>, Refusal> {
@@ -78,7 +79,7 @@ pub(super) async fn list_held(visitor: Visitor) -> Result<Json<HeldMessages>, Re
     Ok(Json(visitor.workspace.list_held(&caller).await?))
 }
 
-/// Delivers messages that the loop guard holds; for moderators.
+/// Delivers messages that are held; for moderators.
 #[utoipa::path(post, path = "/rest/v1/held/release", tag = "messages", request_body = Unblock, params(Visitor),
     responses((status = 200, body = Unblocked), Refusal))]
 pub(super) async fn unblock(

@@ -85,8 +85,12 @@ impl Visitor {
             field: Some(AGENT_HEADER.to_owned()),
             ..error
         })?;
+        let workspace = host.workspace();
+        if let Some(agent_id) = &agent_id {
+            workspace.take_request(agent_id)?;
+        }
         Ok(Self {
-            workspace: host.workspace(),
+            workspace,
             principal,
             agent_id,
         })
@@ -146,7 +150,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Host>> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, host: &Arc<Host>) -> Result<Self, Refusal> {
-        let reading = timeout(host.limits.write_timeout, Bytes::from_request(request, host));
+        let reading = timeout(host.limits.request_timeout, Bytes::from_request(request, host));
         let bytes = match reading.await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {

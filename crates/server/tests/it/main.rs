@@ -6,6 +6,7 @@ mod admission;
 mod bad_input;
 mod harness;
 mod legacy;
+mod limits;
 mod openapi;
 mod origins;
 mod other_ways;

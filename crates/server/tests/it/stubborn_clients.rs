@@ -97,7 +97,7 @@ async fn a_client_that_takes_nothing_is_cut_off_and_costs_nobody_else() {
 
 #[tokio::test]
 async fn a_request_whose_body_does_not_come_is_given_up() {
-    let running = Running::with(|config| config.limits.write_timeout = Duration::from_millis(200)).await;
+    let running = Running::with(|config| config.limits.request_timeout = Duration::from_millis(200)).await;
     let mut stream = running.connect().await;
     let head = "POST /rest/v1/events HTTP/1.1\r\nhost: localhost\r\nx-agent-id: alice\r\ncontent-length: 100\r\n\r\n{";
     within(

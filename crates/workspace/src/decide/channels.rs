@@ -2,7 +2,7 @@
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings, Grantee};
 use openagents_protocol::record::Act;
-use openagents_protocol::{Address, ChannelName, ErrorBody, ErrorCode, Source};
+use openagents_protocol::{Address, ChannelName, ErrorBody, ErrorCode, Intent, Source};
 
 use super::{Context, Decision, change, check_channels, created, no_channel, registration};
 use crate::rights::permission::{MANAGE_CHANNELS, POST_MESSAGES, READ_CHANNELS};
@@ -40,6 +40,12 @@ pub(super) fn join(
         .is_none_or(|agent| context.state.in_channel(agent, there))
     {
         return Ok(Decision::Nothing);
+    }
+    if let Some(most) = there.settings.most_members()
+        && most <= context.state.members(there)
+    {
+        let message = format!("channel {channel} is full: its limit of members is {most}");
+        return Err(ErrorBody::field(ErrorCode::LimitReached, "channel", message));
     }
     let act = Act::ChannelJoined {
         channel: channel.clone(),
@@ -96,13 +102,7 @@ pub(super) fn configure(
     settings: ChannelSettings,
 ) -> Result<Decision, ErrorBody> {
     let there = managed(context, author, &channel)?;
-    let before = there.settings.clone();
-    let settings = ChannelSettings {
-        max_file_size: settings.max_file_size.or(before.max_file_size),
-        allowed_file_types: settings.allowed_file_types.or(before.allowed_file_types),
-        auto_archive_days: settings.auto_archive_days.or(before.auto_archive_days),
-        enable_threading: settings.enable_threading.or(before.enable_threading),
-    };
+    let settings = settings.over(there.settings.clone());
     if there.settings == settings {
         return Ok(Decision::Nothing);
     }
@@ -168,7 +168,7 @@ pub(super) fn delete(
         .settings
         .channels
         .iter()
-        .any(|(configured, _)| *configured == channel)
+        .any(|configured| configured.name == channel)
     {
         let message = format!("the configuration wants channel {channel}: archive it, or take it out there");
         return Err(ErrorBody::field(ErrorCode::Forbidden, "channel", message));
@@ -178,9 +178,64 @@ pub(super) fn delete(
     change(context, author, "channel.deleted", Address::Everyone, act)
 }
 
-/// Makes sure that a channel takes messages.
-pub(crate) fn writable(context: &Context<'_>, name: &ChannelName) -> Result<(), ErrorBody> {
-    refuse_archived(name, existing(context, name)?)
+/// Makes sure that an author may write in a channel; `field` is to blame where it may not.
+pub(super) fn writable(
+    context: &Context<'_>,
+    author: &Source,
+    name: &ChannelName,
+    field: &str,
+) -> Result<(), ErrorBody> {
+    let channel = existing(context, name)?;
+    refuse_archived(name, channel)?;
+    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, field, message));
+    let grantees = channel.permissions.post_messages.as_ref();
+    if !is_granted(context, author, grantees, Grantee::All) {
+        return refused(format!("channel {name} does not let this agent post"));
+    }
+    if channel.settings.read_only == Some(true) && !manages(context, author, channel) {
+        return refused(format!(
+            "channel {name} is read-only: only who manages it writes there"
+        ));
+    }
+    Ok(())
+}
+
+/// Makes sure that what holds in a channel lets the author send this.
+pub(super) fn check_rules(
+    context: &Context<'_>,
+    author: &Source,
+    name: &ChannelName,
+    intent: &Intent,
+) -> Result<(), ErrorBody> {
+    const FIELD: &str = "destination_id";
+
+    writable(context, author, name, FIELD)?;
+    let channel = existing(context, name)?;
+    let refused = |message: String| Err(ErrorBody::field(ErrorCode::Forbidden, FIELD, message));
+    if matches!(intent, Intent::Event { .. }) && is_moderated(context, author, name) {
+        return refused(format!(
+            "channel {name} is moderated: it takes messages, which wait for a moderator, and nothing else"
+        ));
+    }
+    let Some(parent) = intent.reply_to() else {
+        return Ok(());
+    };
+    if channel.settings.enable_threading == Some(false) {
+        return refused(format!("channel {name} has no threads"));
+    }
+    let begins = (context.known)(parent).is_some_and(|known| known.thread.is_none() && !known.threaded);
+    let grantees = channel.permissions.create_threads.as_ref();
+    if begins && !is_granted(context, author, grantees, Grantee::All) {
+        return refused(format!("channel {name} does not let this agent begin threads"));
+    }
+    Ok(())
+}
+
+/// Whether what this author writes in a channel waits for a moderator.
+pub(super) fn is_moderated(context: &Context<'_>, author: &Source, name: &ChannelName) -> bool {
+    let channel = context.state.channels.get(name);
+    channel
+        .is_some_and(|channel| channel.settings.moderated == Some(true) && !manages(context, author, channel))
 }
 
 /// Makes sure that the author may begin a thread in a channel, if it exists.
@@ -204,7 +259,7 @@ pub(super) fn check_beginner(
 }
 
 /// Whether somebody is among those that a channel lets do something.
-pub(crate) fn is_granted(
+pub(super) fn is_granted(
     context: &Context<'_>,
     author: &Source,
     grantees: Option<&Vec<Grantee>>,
@@ -230,6 +285,14 @@ pub(crate) fn is_granted(
 /// A channel that the author manages.
 fn managed<'a>(context: &Context<'a>, author: &Source, name: &ChannelName) -> Result<&'a Channel, ErrorBody> {
     let channel = existing(context, name)?;
+    if manages(context, author, channel) {
+        return Ok(channel);
+    }
+    let message = format!("only its maker and moderators manage channel {name}");
+    Err(ErrorBody::field(ErrorCode::Forbidden, "channel", message))
+}
+
+fn manages(context: &Context<'_>, author: &Source, channel: &Channel) -> bool {
     let granted = || {
         let grantees = channel.permissions.manage_channel.as_ref();
         is_granted(context, author, grantees, Grantee::Admin)
@@ -239,11 +302,7 @@ fn managed<'a>(context: &Context<'a>, author: &Source, name: &ChannelName) -> Re
             .agent()
             .is_none_or(|agent| context.state.in_channel(agent, channel))
     };
-    if channel.creator == *author || context.rights.has(MANAGE_CHANNELS) || (inside() && granted()) {
-        return Ok(channel);
-    }
-    let message = format!("only its maker and moderators manage channel {name}");
-    Err(ErrorBody::field(ErrorCode::Forbidden, "channel", message))
+    channel.creator == *author || context.rights.has(MANAGE_CHANNELS) || (inside() && granted())
 }
 
 fn existing<'a>(context: &Context<'a>, name: &ChannelName) -> Result<&'a Channel, ErrorBody> {

@@ -5,7 +5,8 @@ use openagents_protocol::record::{Act, SharedFile};
 use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Source};
 use openagents_store::view::EventKind;
 
-use super::{Context, Decision, admit_to, change, is_granted, place_of};
+use super::channels::is_granted;
+use super::{Context, Decision, admit_to, change, place_of};
 use crate::rights::permission::{DELETE_POSTS, UPLOAD_FILES};
 
 /// Shares a file whose content is stored. A rehearsal only asks whether it could be shared.
@@ -61,6 +62,7 @@ pub(super) fn share(
     if rehearsal {
         return Ok(Decision::Nothing);
     }
+    context.rates.take_file(author)?;
     let act = Act::FileShared { size: file.size };
     let mut decision = change(context, author, "workspace.file.uploaded", destination, act)?;
     if let Decision::Append { entries, .. } = &mut decision

@@ -1,12 +1,13 @@
 //! Decisions about messages that are there: editing, deleting, reacting.
 
-use openagents_protocol::call::{Grantee, ReactAction};
+use openagents_protocol::call::ReactAction;
 use openagents_protocol::record::{Act, Body};
 use openagents_protocol::{Address, ErrorBody, ErrorCode, EventId, Header, Json, Source, Visibility};
 use openagents_store::Entry;
 use openagents_store::view::EventKind;
 
-use super::{Context, Decision, entry, is_granted, place_of, registration, writable_channel};
+use super::channels::{is_moderated, writable};
+use super::{Context, Decision, entry, place_of, registration};
 use crate::known::Known;
 use crate::rights::permission::{DELETE_POSTS, POST_MESSAGES, READ_CHANNELS};
 
@@ -28,6 +29,14 @@ pub(super) fn edit(
         return Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message));
     }
     check_writable(context, author, &known)?;
+    if let Address::Channel(channel) = &known.destination
+        && is_moderated(context, author, channel)
+    {
+        let message =
+            format!("channel {channel} is moderated: write a new message, which waits for a moderator");
+        return Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message));
+    }
+    context.settings.content.check_edit(written)?;
     let name = about(&known, "channel.message.edited", "direct.message.edited");
     let payload = format!("{{\"content\":{written}}}");
     let body = Body {
@@ -83,6 +92,10 @@ pub(super) fn react(
 ) -> Result<Decision, ErrorBody> {
     let reaction = reaction(written)?;
     let known = message(context, author, &message_id)?;
+    if !context.settings.reactions {
+        let message = "this workspace has no reactions: its operator switched them off";
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message));
+    }
     if let Address::Channel(_) = &known.destination {
         context.rights.require(READ_CHANNELS)?;
     }
@@ -205,17 +218,10 @@ fn is_standing(known: &Known) -> bool {
 /// Makes sure that the author may write where a message stands.
 fn check_writable(context: &Context<'_>, author: &Source, known: &Known) -> Result<(), ErrorBody> {
     context.rights.require(POST_MESSAGES)?;
-    let Address::Channel(name) = &known.destination else {
-        return Ok(());
-    };
-    writable_channel(context, name)?;
-    let channel = context.state.channels.get(name);
-    let grantees = channel.and_then(|channel| channel.permissions.post_messages.as_ref());
-    if is_granted(context, author, grantees, Grantee::All) {
-        return Ok(());
+    match &known.destination {
+        Address::Channel(name) => writable(context, author, name, "message_id"),
+        _ => Ok(()),
     }
-    let message = format!("channel {name} does not let this agent post");
-    Err(ErrorBody::field(ErrorCode::Forbidden, "message_id", message))
 }
 
 /// The name of an event about a message in a channel, or between two agents.

@@ -178,6 +178,42 @@ async fn a_file_is_for_those_who_may_read_what_it_was_shared_with() {
         room.upload("outsider", in_general("x"), "x").await.unwrap_err(),
         ErrorCode::NotAMember
     );
+    let moderator = caller("moderator");
+    assert_eq!(
+        room.content("moderator", &secret).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+    room.remove(&moderator, &secret).await.unwrap();
+    assert_eq!(
+        room.remove(&moderator, &secret).await.unwrap_err(),
+        ErrorCode::FileNotFound
+    );
+    assert_eq!(room.listed("bob").await, ["all.txt", "plan.txt"]);
+}
+
+#[tokio::test]
+async fn files_of_what_does_not_exist_are_not_an_empty_list() {
+    let room = Room::open().await;
+    let list = async |params: ListFiles| {
+        let listed = room.workspace.list_files(&member("alice"), params).await;
+        listed.map_err(|error| (error.code, error.field.unwrap_or_default()))
+    };
+    let of_channel = ListFiles {
+        channel: Some("nowhere".to_owned()),
+        ..ListFiles::default()
+    };
+    assert_eq!(
+        list(of_channel).await.unwrap_err(),
+        (ErrorCode::ChannelNotFound, "channel".to_owned())
+    );
+    let with_agent = ListFiles {
+        agent_id: Some("nobody".to_owned()),
+        ..ListFiles::default()
+    };
+    assert_eq!(
+        list(with_agent).await.unwrap_err(),
+        (ErrorCode::AgentNotFound, "agent_id".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod files;
 mod guard;
 mod history;
 mod messages;
+mod operator;
 mod presence;
 mod room;
 mod schedule;

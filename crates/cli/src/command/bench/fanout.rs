@@ -7,7 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::command::bench::{Counter, per_second};
-use crate::connect::{Endpoint, receipt};
+use crate::connect::Endpoint;
+use crate::outcome::receipt;
 use crate::output::{self, Output};
 
 /// The channel everything goes to; one for all measurements, so that they do not fill the list of channels.

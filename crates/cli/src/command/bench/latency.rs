@@ -10,7 +10,8 @@ use anyhow::Context;
 use openagents_client::Event;
 
 use crate::command::bench::{Extent, PATIENCE, message_to};
-use crate::connect::{Endpoint, receipt};
+use crate::connect::Endpoint;
+use crate::outcome::receipt;
 use crate::output::{self, Output};
 
 /// Messages that are sent first and do not count.

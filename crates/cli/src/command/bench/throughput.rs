@@ -7,7 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::command::bench::{Counter, Extent, message_to, per_second};
-use crate::connect::{Endpoint, receipt};
+use crate::connect::Endpoint;
+use crate::outcome::receipt;
 use crate::output::{self, Output};
 
 #[derive(Debug, Args)]

@@ -1,0 +1,78 @@
+//! `network.mods`: the messaging mod, which is what this server does.
+
+use anyhow::Context;
+use openagents_protocol::ChannelName;
+use openagents_protocol::call::ChannelSettings;
+use openagents_server::{ConfiguredChannel, Settings};
+
+use super::keys::{DefaultChannel, Mod, ModConfig};
+use super::values::rate;
+use super::{Effect, LeftOut};
+
+const MESSAGING: &str = "workspace.messaging";
+
+/// Documented for where limits are switched on and not written.
+const MESSAGES_PER_MINUTE: u32 = 60;
+const FILES_PER_HOUR: u32 = 10;
+
+/// Takes what the messaging mod is told; the others are left out.
+pub(super) fn take(mods: Vec<Mod>, settings: &mut Settings, effect: &mut Effect) -> anyhow::Result<()> {
+    let mut channels = None;
+    for (index, one) in mods.into_iter().enumerate() {
+        let path = format!("network.mods[{index}]");
+        let short = one.name.strip_prefix("openagents.mods.").unwrap_or(&one.name);
+        if short != MESSAGING {
+            if one.enabled {
+                effect.left_out.push(LeftOut::new(path, one.name));
+            }
+            continue;
+        }
+        if !one.enabled {
+            let what = "messaging cannot be switched off";
+            effect
+                .left_out
+                .push(LeftOut::new(format!("{path}.enabled"), what));
+        }
+        let Some(mut config) = one.config else { continue };
+        for (at, channel) in config.default_channels.take().into_iter().flatten().enumerate() {
+            let name = ChannelName::from_written(&channel.name)
+                .with_context(|| format!("{path}.config.default_channels[{at}]"))?;
+            channels
+                .get_or_insert_with(Vec::new)
+                .push(configured(name, channel));
+        }
+        take_config(config, settings);
+    }
+    if let Some(channels) = channels {
+        settings.channels = channels;
+    }
+    Ok(())
+}
+
+fn configured(name: ChannelName, written: DefaultChannel) -> ConfiguredChannel {
+    ConfiguredChannel {
+        name,
+        description: written.description.unwrap_or_default(),
+        settings: ChannelSettings {
+            max_members: written.max_members,
+            moderated: written.moderated,
+            read_only: written.read_only,
+            ..ChannelSettings::default()
+        },
+    }
+}
+
+fn take_config(written: ModConfig, settings: &mut Settings) {
+    if let Some(most) = written.max_file_size {
+        settings.max_file_bytes = most.0;
+    }
+    if let Some(types) = written.allowed_file_types {
+        let extension = |written: String| written.trim_start_matches('.').to_ascii_lowercase();
+        settings.allowed_file_types = types.into_iter().map(extension).collect();
+    }
+    settings.reactions = written.enable_reactions.unwrap_or(settings.reactions);
+    settings.mentions = written.enable_mentions.unwrap_or(settings.mentions);
+    let enabled = written.rate_limit_enabled;
+    settings.max_messages_per_minute = rate(enabled, written.max_messages_per_minute, MESSAGES_PER_MINUTE);
+    settings.max_files_per_hour = rate(enabled, written.max_files_per_hour, FILES_PER_HOUR);
+}
