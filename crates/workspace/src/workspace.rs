@@ -331,6 +331,8 @@ impl Workspace {
         self.0.closing.cancel();
         self.0.tracker.close();
         self.0.tracker.wait().await;
+        // Who came by in the meantime.
+        self.0.standing.dismiss();
         let store = self.0.store.lock().expect("poisoned").take();
         if let Some(store) = store
             && let Err(error) = store.log.close().await

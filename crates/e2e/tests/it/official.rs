@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use openagents_e2e::{Official, SOON, TRANSPORTS, Workspace, memory_kib, within};
 use openagents_protocol::call::CreateToken;
 use openagents_protocol::record::Role;
-use openagents_server::{Caller, Config, Group};
+use openagents_server::{Caller, Config, Group, Tls};
 use serde_json::{Value, json};
 
 /// Hex SHA-256 of "admin".
@@ -136,6 +136,38 @@ async fn groups_are_joined_by_the_hash_of_their_password_and_tokens_count_by_the
         let refused = Official::join(workspace.port(), transport, "stranger", "").await;
         ensure!(refused.is_err(), "nobody comes in without a token");
     }
+    workspace.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_official_client_speaks_tls_over_grpc() -> Result<()> {
+    let secure = |config: &mut Config| {
+        config.tls = Some(Tls::SelfSigned {
+            names: vec!["localhost".to_owned()],
+        });
+    };
+    let workspace = Workspace::serve_with(secure).await?;
+    let certificate = workspace.data().join("tls/certificate.pem");
+    let certificate = certificate.to_str().context("a path of text")?;
+    Official::run("secure.py", &[&workspace.port().to_string(), certificate]).await?;
+    workspace.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_has_a_port_of_its_own_where_that_is_wanted() -> Result<()> {
+    let apart = |config: &mut Config| config.legacy.grpc = Some(([127, 0, 0, 1], 0).into());
+    let workspace = Workspace::serve_with(apart).await?;
+    let own = workspace.server().grpc_addr().context("it listens")?.port();
+    ensure!(own != workspace.port());
+    let mut alice = Official::join(workspace.port(), "grpc", "alice", "").await?;
+    let mut bob = Official::join(workspace.port(), "http", "bob", "").await?;
+    alice
+        .does(json!({"do": "send", "to": "bob", "text": "over there"}))
+        .await?;
+    bob.gets("thread.direct_message.notification", "over there")
+        .await?;
     workspace.stop().await;
     Ok(())
 }
