@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connect::Connect;
 use crate::connector::Connector;
+use crate::deliveries::Deliveries;
 use crate::error::{CallError, ConnectError, PublishError, not_connected};
 use crate::handler::{Handler, HandlerHandle, HandlerOutcome, IntoPatterns};
 use crate::hub::{Hub, Wait};
@@ -243,9 +244,22 @@ impl AgentClient {
 
     /// Every event as a stream, from now on.
     pub fn events(&self) -> EventStream {
-        let stream = EventStream::new(&self.core().hub);
+        EventStream::new(self.deliveries())
+    }
+
+    /// Every event from now on, each to be finished by itself.
+    pub fn deliveries(&self) -> Deliveries {
+        let deliveries = Deliveries::new(&self.core().hub);
         self.core().open_hub();
-        stream
+        deliveries
+    }
+
+    /// What [`AgentClient::wait_event`] looks at, for conditions that cannot be called where events arrive: what no
+    /// wait returned yet, then every event from now on.
+    pub fn deliveries_looking_back(&self) -> Deliveries {
+        let deliveries = Deliveries::looking_back(&self.core().hub);
+        self.core().open_hub();
+        deliveries
     }
 
     /// The next event for which the condition holds; none after the timeout, or when the client disconnects.
