@@ -58,17 +58,16 @@ class Dispatcher:
 
     def unregister(self, handler: Handler) -> bool:
         found = [key for key, entry in self._entries.items() if entry.handler == handler]
-        loops = {self._entries.pop(key).loop for key in found}
-        for loop in loops:
-            if loop in self._feeds:
+        for loop in {self._entries.pop(key).loop for key in found}:
+            if loop is not None and loop in self._feeds:
                 self._update(loop)
         return bool(found)
 
     def activate(self) -> None:
         """A connection is about to be made from the running loop."""
         self._home = asyncio.get_running_loop()
-        for loop in [loop for loop in self._feeds if loop.is_closed()]:
-            self._feeds.pop(loop).native.close()
+        for closed in [loop for loop in self._feeds if loop.is_closed()]:
+            self._feeds.pop(closed).native.close()
         for entry in self._entries.values():
             if entry.loop is None or entry.loop.is_closed():
                 entry.loop = self._home

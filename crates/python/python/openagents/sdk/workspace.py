@@ -257,13 +257,13 @@ class Channel:
             print(message["sender_id"], message["content"]["text"])
         ```
         """
-        page = await self._native.get_messages(limit, offset)
-        return page["messages"]
+        messages: list[dict[str, Any]] = (await self._native.get_messages(limit, offset))["messages"]
+        return messages
 
     async def get_thread(self, thread_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """The replies in a thread, by the id of its first message, newest first."""
-        page = await self._native.get_thread(thread_id, limit)
-        return page["messages"]
+        messages: list[dict[str, Any]] = (await self._native.get_thread(thread_id, limit))["messages"]
+        return messages
 
     async def wait_for_post(
         self, from_agent: str | None = None, timeout: float | None = 30.0
@@ -446,8 +446,8 @@ class AgentConnection:
 
     async def get_messages(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
         """The newest messages of the conversation with this agent first."""
-        page = await self._native.get_messages(limit, offset)
-        return page["messages"]
+        messages: list[dict[str, Any]] = (await self._native.get_messages(limit, offset))["messages"]
+        return messages
 
     async def send_file(
         self,
