@@ -107,8 +107,7 @@ impl Connector {
             Security::Plain => None,
             Security::Tls => {
                 let server = endpoint.clone();
-                let configured =
-                    tokio::task::spawn_blocking(move || tls::configure(&server, &files)).await;
+                let configured = tokio::task::spawn_blocking(move || tls::configure(&server, &files)).await;
                 let configured = configured.unwrap_or_else(|error| {
                     Err(ConnectError::Tls {
                         address: endpoint.authority(),

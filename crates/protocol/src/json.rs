@@ -328,7 +328,9 @@ mod tests {
 
     #[test]
     fn a_member_is_the_text_it_came_in() {
-        let json: Json = r#"{"a": {"big": 123456789012345678901234567890}, "b": [1]}"#.parse().unwrap();
+        let json: Json = r#"{"a": {"big": 123456789012345678901234567890}, "b": [1]}"#
+            .parse()
+            .unwrap();
         let a = json.member("a").unwrap();
         assert_eq!(a.as_str(), r#"{"big": 123456789012345678901234567890}"#);
         assert!(json.member("c").is_none());

@@ -37,7 +37,11 @@ impl Agent {
         if let Some(metadata) = metadata {
             message = message.metadata(json::write_object("metadata", metadata)?);
         }
-        awaitable::start(py, async move { message.await }, reply::response("direct.message.received"))
+        awaitable::start(
+            py,
+            async move { message.await },
+            reply::response("direct.message.received"),
+        )
     }
 
     #[pyo3(signature = (content, timeout=None))]

@@ -21,7 +21,11 @@ pub(crate) fn current_event(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         let options = pyo3::types::PyDict::new(py);
         options.set_item("default", py.None())?;
         let class = py.import("contextvars")?.getattr("ContextVar")?;
-        PyResult::Ok(class.call(("openagents_current_event",), Some(&options))?.unbind())
+        PyResult::Ok(
+            class
+                .call(("openagents_current_event",), Some(&options))?
+                .unbind(),
+        )
     })?;
     Ok(variable.bind(py))
 }
@@ -41,14 +45,10 @@ pub(crate) fn start<'py, T: Send + 'static>(
         Ok(event) => Box::pin(handling(event.get().core(), future)),
         Err(_) => Box::pin(future),
     };
-    let awaitable = event_loop
-        .object(py)
-        .call_method0(intern!(py, "create_future"))?;
+    let awaitable = event_loop.object(py).call_method0(intern!(py, "create_future"))?;
     let first = {
         let _runtime = event_loop.runtime().enter();
-        future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     };
     if let Poll::Ready(result) = first {
         resolve(&awaitable, convert(py, result))?;

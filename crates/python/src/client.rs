@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use openagents_client::{AgentClient, ConnectError, Connect, IntoPatterns, Pattern};
+use openagents_client::{AgentClient, Connect, ConnectError, IntoPatterns, Pattern};
 use pyo3::prelude::*;
 
 use crate::agent::Agent;
@@ -77,10 +77,14 @@ impl Client {
             runtime.remember(&client);
             Ok(())
         };
-        awaitable::start(py, connecting, |py, outcome: Result<(), ConnectError>| match outcome {
-            Ok(()) => Ok(py.None()),
-            Err(problem) => Err(error::connect(py, &problem)),
-        })
+        awaitable::start(
+            py,
+            connecting,
+            |py, outcome: Result<(), ConnectError>| match outcome {
+                Ok(()) => Ok(py.None()),
+                Err(problem) => Err(error::connect(py, &problem)),
+            },
+        )
     }
 
     fn disconnect<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -113,7 +117,13 @@ impl Client {
         let client = self.here(py)?;
         let handlers = Wanted::parse(py, handlers)?;
         let event_loop = EventLoop::running(py)?;
-        Ok(Feed::start(client.deliveries(), event_loop, handlers, begin, ended))
+        Ok(Feed::start(
+            client.deliveries(),
+            event_loop,
+            handlers,
+            begin,
+            ended,
+        ))
     }
 
     /// Every event from now on whose name matches one of the patterns; without patterns every event.
@@ -182,7 +192,11 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let client = self.here(py)?;
         let metadata = json::write_object("metadata", metadata)?;
-        awaitable::start(py, async move { client.set_metadata(metadata).await }, reply::called)
+        awaitable::start(
+            py,
+            async move { client.set_metadata(metadata).await },
+            reply::called,
+        )
     }
 
     fn permissions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -213,7 +227,11 @@ impl Client {
         awaitable::start(py, asking, reply::called)
     }
 
-    fn unsubscribe_events<'py>(&self, py: Python<'py>, subscription_id: String) -> PyResult<Bound<'py, PyAny>> {
+    fn unsubscribe_events<'py>(
+        &self,
+        py: Python<'py>,
+        subscription_id: String,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let client = self.here(py)?;
         let asking = async move { client.unsubscribe_events(&subscription_id).await };
         awaitable::start(py, asking, reply::called)
@@ -243,7 +261,9 @@ struct Options<'py> {
 
 impl Options<'_> {
     fn apply(self, mut connect: Connect) -> PyResult<Connect> {
-        connect = connect.use_tls(self.use_tls).timeout(deadline_after(self.timeout)?);
+        connect = connect
+            .use_tls(self.use_tls)
+            .timeout(deadline_after(self.timeout)?);
         if let Some(token) = self.token {
             connect = connect.token(token);
         }

@@ -63,7 +63,14 @@ pub(crate) fn connect(py: Python<'_>, error: &ConnectError) -> PyErr {
         ConnectError::InvalidMetadata => Some("metadata"),
         _ => None,
     };
-    make(py, class, &chain(error), error.code(), field, error.is_retryable())
+    make(
+        py,
+        class,
+        &chain(error),
+        error.code(),
+        field,
+        error.is_retryable(),
+    )
 }
 
 /// Why a call has no result.
@@ -87,7 +94,14 @@ pub(crate) fn file(py: Python<'_>, error: &FileError) -> PyErr {
         FileError::Refused(body) => from_body(py, Class::Refused, body),
         FileError::Call(error) => call(py, error),
         FileError::Connect(error) => connect(py, error),
-        FileError::NotConnected(_) => make(py, Class::NotConnected, &chain(error), "not_connected", None, true),
+        FileError::NotConnected(_) => make(
+            py,
+            Class::NotConnected,
+            &chain(error),
+            "not_connected",
+            None,
+            true,
+        ),
         FileError::Local { .. } => make(py, Class::File, &chain(error), "local_file", None, false),
         FileError::TooLarge { .. } => make(py, Class::File, &chain(error), "too_large", None, false),
         other => make(py, Class::File, &chain(other), "transfer_failed", None, true),
@@ -96,7 +110,14 @@ pub(crate) fn file(py: Python<'_>, error: &FileError) -> PyErr {
 
 fn from_body(py: Python<'_>, class: Class, error: &ErrorBody) -> PyErr {
     let field = error.field.as_deref();
-    make(py, class, &error.message, error.code.as_str(), field, error.is_retryable())
+    make(
+        py,
+        class,
+        &error.message,
+        error.code.as_str(),
+        field,
+        error.is_retryable(),
+    )
 }
 
 fn make(

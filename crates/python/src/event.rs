@@ -74,7 +74,11 @@ impl Event {
         let (core, payload, metadata) = {
             let state = self.state();
             let cloned = |value: &Option<Py<PyAny>>| value.as_ref().map(|value| value.clone_ref(py));
-            (Arc::clone(&state.core), cloned(&state.payload), cloned(&state.metadata))
+            (
+                Arc::clone(&state.core),
+                cloned(&state.payload),
+                cloned(&state.metadata),
+            )
         };
         let mut event = CoreEvent::clone(&core);
         if let Some(payload) = payload {
@@ -102,7 +106,10 @@ impl Event {
         content=None, sender_id=None, reply_to_id=None, ephemeral=false
     ))]
     #[allow(clippy::too_many_arguments, reason = "they are the documented keywords")]
-    #[allow(clippy::fn_params_excessive_bools, reason = "they are the documented keywords")]
+    #[allow(
+        clippy::fn_params_excessive_bools,
+        reason = "they are the documented keywords"
+    )]
     fn new(
         py: Python<'_>,
         event_name: &str,
@@ -488,10 +495,7 @@ impl Event {
 
     /// An event from a dictionary of its fields; others are passed over.
     #[classmethod]
-    fn from_dict<'py>(
-        class: &Bound<'py, PyType>,
-        data: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn from_dict<'py>(class: &Bound<'py, PyType>, data: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         let known = PyDict::new(class.py());
         for (key, value) in data {
             let name: String = key.extract()?;

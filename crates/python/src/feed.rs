@@ -216,7 +216,8 @@ impl Lane {
     /// The event before counts as handled now.
     fn __next__(&self) -> Option<(Event, Vec<u64>)> {
         let before = lock(&self.current).take();
-        let next = std::iter::from_fn(|| self.shared.next(&self.source)).find(|item| item.delivery.is_current());
+        let next =
+            std::iter::from_fn(|| self.shared.next(&self.source)).find(|item| item.delivery.is_current());
         match (before, &next) {
             (Some(delivery), Some(_)) => delivery.finish(),
             (Some(delivery), None) => delivery.finish_now(),

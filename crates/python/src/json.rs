@@ -40,7 +40,10 @@ pub(crate) fn write(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Json> {
         options.set_item("ensure_ascii", false)?;
         options.set_item("allow_nan", false)?;
         options.set_item("separators", (",", ":"))?;
-        let encoder = py.import("json")?.getattr("JSONEncoder")?.call((), Some(&options))?;
+        let encoder = py
+            .import("json")?
+            .getattr("JSONEncoder")?
+            .call((), Some(&options))?;
         PyResult::Ok(encoder.getattr("encode")?.unbind())
     })?;
     let invalid = |error: PyErr| {

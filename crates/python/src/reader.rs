@@ -40,7 +40,11 @@ impl Reader {
     }
 
     fn wants(&self, delivery: &Delivery) -> bool {
-        self.patterns.is_empty() || self.patterns.iter().any(|pattern| delivery.event().matches(pattern))
+        self.patterns.is_empty()
+            || self
+                .patterns
+                .iter()
+                .any(|pattern| delivery.event().matches(pattern))
     }
 }
 

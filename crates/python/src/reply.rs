@@ -23,7 +23,10 @@ pub(crate) fn called<T: Serialize>(py: Python<'_>, outcome: Result<T, CallError>
 }
 
 /// The same for files.
-pub(crate) fn transferred<T: Serialize>(py: Python<'_>, outcome: Result<T, FileError>) -> PyResult<Py<PyAny>> {
+pub(crate) fn transferred<T: Serialize>(
+    py: Python<'_>,
+    outcome: Result<T, FileError>,
+) -> PyResult<Py<PyAny>> {
     match outcome {
         Ok(value) => Ok(json::show(py, &value)?.unbind()),
         Err(problem) => Err(error::file(py, &problem)),

@@ -72,7 +72,9 @@ impl Runtime {
         let mut state = lock(&STATE);
         match &*state {
             State::Running(runtime) => Ok(Arc::clone(runtime)),
-            State::Stopped => Err(PyRuntimeError::new_err("the interpreter is ending: no new connections")),
+            State::Stopped => Err(PyRuntimeError::new_err(
+                "the interpreter is ending: no new connections",
+            )),
             State::New => {
                 let runtime = Arc::new(Self::start()?);
                 *state = State::Running(Arc::clone(&runtime));

@@ -33,7 +33,9 @@ class Server:
     """A workspace that is served by a process of its own."""
 
     def __init__(self, data: pathlib.Path, *options: str) -> None:
-        command = [server_binary(), "serve", "--port", "0", "--data", str(data), "--durability", "memory"]
+        defaults = {"--port": "0", "--data": str(data), "--durability": "memory"}
+        given = [part for name, value in defaults.items() if name not in options for part in (name, value)]
+        command = [server_binary(), "serve", *given]
         self._log = (data.parent / f"{data.name}.log").open("w")
         self.process = subprocess.Popen(
             [*command, *options], stdout=subprocess.PIPE, stderr=self._log, text=True
