@@ -34,11 +34,11 @@ pub(crate) fn current_event(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 ///
 /// It is polled once before this returns, so calls reach the wire in the order they were made. Cancelling the
 /// `asyncio.Future` drops the Rust future. What is sent from inside a handler is linked to its event.
-pub(crate) fn start<'py, T: Send + 'static>(
-    py: Python<'py>,
+pub(crate) fn start<T: Send + 'static>(
+    py: Python<'_>,
     future: impl Future<Output = T> + Send + 'static,
     convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'_, PyAny>> {
     let event_loop = EventLoop::running(py)?;
     let current = current_event(py)?.call_method0(intern!(py, "get"))?;
     let mut future: Pin<Box<dyn Future<Output = T> + Send>> = match current.cast::<Event>() {

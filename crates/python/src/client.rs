@@ -119,7 +119,7 @@ impl Client {
         let event_loop = EventLoop::running(py)?;
         Ok(Feed::start(
             client.deliveries(),
-            event_loop,
+            &event_loop,
             handlers,
             begin,
             ended,

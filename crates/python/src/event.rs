@@ -511,14 +511,16 @@ impl Event {
         let payload = event.payload(py)?.bind(py).repr()?.to_string();
         let payload = shortened(&payload, 200);
         let core = event.core();
-        let mut shown = format!("{}({:?}", slf.get_type().name()?, core.event_name);
+        let mut fields = vec![format!("{:?}", core.event_name)];
         if !core.source_id.is_empty() {
-            shown += &format!(", source_id={:?}", core.source_id);
+            fields.push(format!("source_id={:?}", core.source_id));
         }
         if let Some(destination) = &core.destination_id {
-            shown += &format!(", destination_id={destination:?}");
+            fields.push(format!("destination_id={destination:?}"));
         }
-        Ok(shown + &format!(", event_id={:?}, payload={payload})", core.event_id))
+        fields.push(format!("event_id={:?}", core.event_id));
+        fields.push(format!("payload={payload}"));
+        Ok(format!("{}({})", slf.get_type().name()?, fields.join(", ")))
     }
 
     fn __eq__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<bool> {

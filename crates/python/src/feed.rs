@@ -74,13 +74,13 @@ pub(crate) struct Lane {
 impl Feed {
     pub(crate) fn start(
         mut deliveries: Deliveries,
-        event_loop: Arc<EventLoop>,
+        event_loop: &Arc<EventLoop>,
         handlers: Vec<Wanted>,
         begin: Py<PyAny>,
         ended: Py<PyAny>,
     ) -> Self {
         let shared = Arc::new(Shared {
-            event_loop: Arc::clone(&event_loop),
+            event_loop: Arc::clone(event_loop),
             begin,
             wanted: Mutex::new(Arc::new(handlers)),
             lanes: Mutex::default(),

@@ -7,6 +7,11 @@
 //! - [`event_loop`] and [`awaitable`]: results cross to the loop in batches, with one `call_soon_threadsafe` each;
 //! - [`feed`] and [`reader`]: events, handled on the loop and acknowledged when they are.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands over what it made of an argument"
+)]
+
 mod agent;
 mod awaitable;
 mod channel;

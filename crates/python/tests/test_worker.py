@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import LIMIT, Journal, Server, unique
+from conftest import LIMIT, Journal, Server, server_binary, unique
 
 import openagents.agents.worker_agent as worker_module
 from openagents.agents import WorkerAgent
@@ -149,12 +149,12 @@ async def test_own_messages_are_not_seen_unless_asked_for(server: Server) -> Non
 
     async with Started(server) as silent, Started(server, Everything(unique("loud"))) as loud:
         for started in (silent, loud):
-            await started.agent.post_to_channel(started.channel.name, f"from {started.agent.agent_id}")
-        seen = [("on_channel_post", f"from {silent.agent.agent_id}"), ("on_channel_post", f"from {loud.agent.agent_id}")]
+            await started.agent.send_direct(started.agent.agent_id, "to myself")
+            await started.peer.workspace().agent(started.agent.agent_id).send("to you")
         await loud.agent.journal.reaches(3)
-        assert [(name, context.text) for name, context in loud.agent.journal.entries[1:]] == seen
+        assert [context.text for _, context in loud.agent.journal.entries[1:]] == ["to myself", "to you"]
         await silent.agent.journal.reaches(2)
-        assert [(name, context.text) for name, context in silent.agent.journal.entries[1:]] == seen[1:]
+        assert [context.text for _, context in silent.agent.journal.entries[1:]] == ["to you"]
 
 
 async def test_decorated_handlers_run_before_the_hooks_in_their_order(server: Server) -> None:
@@ -375,7 +375,7 @@ def test_a_worker_runs_outside_any_loop_until_it_is_stopped(server: Server) -> N
 async def test_a_worker_stops_for_ctrl_c_and_at_the_end_of_the_program(server: Server) -> None:
     program = textwrap.dedent(
         """
-        import os, signal, sys, threading
+        import os, signal, sys
         from openagents.agents import WorkerAgent
 
         class Agent(WorkerAgent):
@@ -385,10 +385,14 @@ async def test_a_worker_stops_for_ctrl_c_and_at_the_end_of_the_program(server: S
             async def on_shutdown(self):
                 await self.post_to_channel("general", f"{self.agent_id} leaves")
 
+            async def _until_stopped(self):
+                # By now the main thread waits.
+                os.kill(os.getpid(), signal.SIGINT)
+                await super()._until_stopped()
+
         agent = Agent(sys.argv[1])
         agent.start(network_host="127.0.0.1", network_port=int(sys.argv[2]))
         if sys.argv[3] == "signal":
-            threading.Timer(0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             agent.wait_for_stop()
         """
     )
@@ -408,13 +412,18 @@ async def test_a_worker_stops_for_ctrl_c_and_at_the_end_of_the_program(server: S
             assert await leaving is not None
 
 
-async def test_a_worker_whose_session_is_taken_over_stops_waiting(serve: Any) -> None:
+async def test_a_worker_whose_session_ends_for_good_stops_waiting(serve: Any, tmp_path: pathlib.Path) -> None:
+    first = serve()
+    first.stop()
+    command = [server_binary(), "token", "create", "--agent", "recorder", "--data", str(tmp_path / "data")]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     server = serve()
     agent = Recorder("recorder")
-    await agent.async_start("127.0.0.1", server.port)
+    await agent.async_start("127.0.0.1", server.port, token=token)
     waiting = asyncio.ensure_future(agent.wait_for_stop())
-    server.stop()
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    waiting.cancel()
+    # Whoever shows the token of an agent takes its place.
+    newcomer = await server.join("recorder", token=token)
+    await waiting
+    assert not agent.client.is_connected
+    await newcomer.disconnect()
     await agent.async_stop()

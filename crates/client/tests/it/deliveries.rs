@@ -71,8 +71,8 @@ async fn a_wait_that_looks_back_claims_what_it_returns() {
     let next = one(&mut second).await;
     assert_eq!((id(&next), second.claim(&next)), ("e2", true));
     line.event(event(3, "test.event", "bob")).await;
-    let live = one(&mut second).await;
-    assert_eq!((id(&live), second.claim(&live)), ("e3", true));
+    let newest = one(&mut second).await;
+    assert_eq!((id(&newest), second.claim(&newest)), ("e3", true));
     second.give_up();
     let (mut third, mut line) = (client.deliveries_looking_back(), line);
     line.event(event(4, "test.event", "bob")).await;
