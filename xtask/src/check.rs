@@ -65,6 +65,16 @@ fn steps(depth: Depth) -> Vec<Step> {
             run: test_with_soak,
         },
     });
+    steps.push(match depth {
+        Depth::Usual => Step {
+            title: "python: types and tests",
+            run: python::check,
+        },
+        Depth::Full => Step {
+            title: "python: types and tests, and soak",
+            run: python::check_fully,
+        },
+    });
     steps.push(Step {
         title: "doc tests",
         run: test_docs,
@@ -83,6 +93,16 @@ fn steps(depth: Depth) -> Vec<Step> {
         title: "binary: release build and its size",
         run: measure_binary,
     });
+    steps.push(Step {
+        title: "wheel: the Python package and the server in it",
+        run: python::check_wheel,
+    });
+    if depth == Depth::Full {
+        steps.push(Step {
+            title: "source archive: the Python package from nothing but it",
+            run: python::check_source_archive,
+        });
+    }
     steps
 }
 
@@ -154,10 +174,7 @@ fn test_with_soak(place: &Place) -> Result<()> {
 
 /// Tells the tests which Python has their packages.
 fn with_python(program: Program, place: &Place) -> Result<Program> {
-    Ok(match python::prepare(place)? {
-        Some(python) => program.env("OPENAGENTS_TEST_PYTHON", python),
-        None => program,
-    })
+    Ok(program.env("OPENAGENTS_TEST_PYTHON", python::prepare(place)?))
 }
 
 fn test_docs(place: &Place) -> Result<()> {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, final
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 __all__ = [
     "Agent",
@@ -28,6 +28,7 @@ current_event: ContextVar[Event | None]
 
 def check_patterns(patterns: list[str]) -> None: ...
 
+@disjoint_base
 class Event:
     """Something that happened in the workspace, or that an agent wants to happen."""
 
