@@ -151,6 +151,27 @@ impl Client {
         awaitable::start(py, sending, reply::response(name))
     }
 
+    #[pyo3(signature = (events, timeout=30.0))]
+    fn send_events<'py>(
+        &self,
+        py: Python<'py>,
+        events: Vec<Bound<'py, Event>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (client, timeout) = (self.here(py)?, deadline_after(timeout)?);
+        let events: PyResult<Vec<_>> = events.iter().map(|event| event.get().to_send(py)).collect();
+        let events = events?;
+        let names: Vec<String> = events.iter().map(|event| event.event_name.clone()).collect();
+        let sending = async move { client.send_events(events, timeout).await };
+        awaitable::start(py, sending, |py, responses| {
+            let shown = names.into_iter().zip(responses);
+            let shown: PyResult<Vec<_>> = shown
+                .map(|(name, response)| reply::response(name)(py, response))
+                .collect();
+            reply::plain(py, shown?)
+        })
+    }
+
     fn send_agent_message<'py>(
         &self,
         py: Python<'py>,

@@ -155,6 +155,17 @@ async def test_events_go_to_agents_channels_and_everyone(server: Server) -> None
         assert [event.sequence for event in arrived] == sorted(event.sequence for event in arrived)
 
 
+async def test_many_events_are_sent_in_order_with_an_answer_for_each(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        journal = Journal()
+        bob.register_event_handler(journal.write, "custom.*")
+        target = f"agent:{bob.agent_id}"
+        events = [Event("custom.number", destination_id=target, payload={"n": n}) for n in range(3000)]
+        answers = await alice.send_events([*events, Event("custom.nowhere")])
+        assert all(answer.success for answer in answers[:-1]) and answers[-1].code == "invalid_destination"
+        assert [event.payload["n"] for event in await journal.reaches(3000)] == list(range(3000))
+
+
 async def test_refusals_are_responses_with_a_code(server: Server) -> None:
     async with server.joined("alice") as (alice,):
         cases = [

@@ -298,6 +298,10 @@ class AgentClient:
         """
         return EventResponse(**await self._native.send_event(event, timeout))
 
+    async def send_events(self, events: Iterable[Event], timeout: float | None = 30.0) -> list[EventResponse]:
+        """Sends many events, in this order and without waiting for each; one answer for each."""
+        return [EventResponse(**answer) for answer in await self._native.send_events(list(events), timeout)]
+
     async def send_agent_message(
         self,
         agent_id: str | None = None,
