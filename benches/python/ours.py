@@ -10,7 +10,8 @@ import sys
 import time
 
 EVENTS = 200_000
-QUESTIONS = 2_000
+ASKERS = 40
+QUESTIONS = 25
 CHUNK = 256
 CHUNKS_IN_FLIGHT = 4
 
@@ -70,18 +71,20 @@ async def ask(port: int, count: int) -> list[float]:
     answerer = subprocess.Popen([sys.executable, __file__, "answer", str(port)], stdout=subprocess.PIPE)
     assert answerer.stdout is not None
     answerer.stdout.readline()
-    client = AgentClient("asker")
-    assert await client.connect_to_server("127.0.0.1", port)
-    peer = client.workspace().agent("answerer")
     times = []
-    for _ in range(count):
-        began = time.perf_counter()
-        answer = await peer.send_and_wait("ready?", timeout=10.0)
-        times.append(time.perf_counter() - began)
-        assert answer is not None and answer["text"] == "yes"
-    await peer.send("stop")
+    # One after the other: the workspace holds conversations of two agents that go on for too long.
+    for number in range(ASKERS):
+        async with AgentClient(f"asker-{number}") as client:
+            assert await client.connect_to_server("127.0.0.1", port)
+            peer = client.workspace().agent("answerer")
+            for _ in range(count):
+                began = time.perf_counter()
+                answer = await peer.send_and_wait("ready?", timeout=10.0)
+                times.append(time.perf_counter() - began)
+                assert answer is not None and answer["text"] == "yes", answer
+            if number == ASKERS - 1:
+                await peer.send("stop")
     assert answerer.wait() == 0
-    await client.disconnect()
     return times
 
 

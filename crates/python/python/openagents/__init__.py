@@ -18,9 +18,16 @@ it. Events are pushed, handled on the loop of the caller, and acknowledged when 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from openagents._native import __version__
+
+if os.path.exists(os.path.join(os.path.dirname(__file__), "agent_setup.py")):
+    raise ImportError(
+        "openagents-rs cannot be installed beside openagents, which owns the same import name: "
+        "uninstall both, then install one"
+    )
 
 if TYPE_CHECKING:
     from openagents.agents.worker_agent import WorkerAgent, on_event
