@@ -19,6 +19,9 @@ from openagents.sdk.client import AgentClient
 # Longer than anything here takes; a test that gets here has failed.
 LIMIT = 30.0
 
+# The same for tests that take minutes.
+SOAK_LIMIT = 1200.0
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 _numbers = itertools.count(1)
@@ -102,8 +105,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
 
+    limit = SOAK_LIMIT if pyfuncitem.get_closest_marker("full") else LIMIT
+
     async def limited() -> None:
-        await asyncio.wait_for(pyfuncitem.obj(**arguments), LIMIT)
+        await asyncio.wait_for(pyfuncitem.obj(**arguments), limit)
 
     asyncio.run(limited())
     return True
