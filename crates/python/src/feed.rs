@@ -25,8 +25,9 @@ pub(crate) struct Feed {
 
 struct Shared {
     event_loop: Arc<EventLoop>,
-    /// Called on the loop with each lane that has something to do.
-    begin: Py<PyAny>,
+    /// Called on the loop with each lane that has something to do. It leads back to the feed by a way that the garbage
+    /// collector does not see, so it is let go at the end.
+    begin: Mutex<Option<Py<PyAny>>>,
     /// Guards the handlers; held for a few lines only.
     wanted: Mutex<Arc<Vec<Wanted>>>,
     /// Guards the lanes; held for a few lines only. Bounded by what may be in flight.
@@ -81,7 +82,7 @@ impl Feed {
     ) -> Self {
         let shared = Arc::new(Shared {
             event_loop: Arc::clone(event_loop),
-            begin,
+            begin: Mutex::new(Some(begin)),
             wanted: Mutex::new(Arc::new(handlers)),
             lanes: Mutex::default(),
         });
@@ -134,8 +135,10 @@ impl Feed {
     /// Ends it. What was not handled comes again in another session.
     fn close(&self) {
         self.pump.abort();
-        let forgotten = std::mem::take(&mut lock(&self.shared.lanes).queues);
+        let forgotten = std::mem::take(&mut *lock(&self.shared.lanes));
         drop(forgotten);
+        let begin = lock(&self.shared.begin).take();
+        drop(begin);
     }
 }
 
@@ -186,12 +189,16 @@ impl Shared {
     }
 
     fn begin(self: &Arc<Self>, py: Python<'_>, source: String) {
+        let begin = lock(&self.begin).as_ref().map(|begin| begin.clone_ref(py));
+        let Some(begin) = begin else {
+            return;
+        };
         let lane = Lane {
             shared: Arc::clone(self),
             source,
             current: Mutex::default(),
         };
-        if let Err(error) = self.begin.bind(py).call1((lane,)) {
+        if let Err(error) = begin.call1(py, (lane,)) {
             error.write_unraisable(py, None);
         }
     }

@@ -87,6 +87,7 @@ class Dispatcher:
 
     def forget(self, feed: _Feed) -> None:
         """Nothing comes for this loop any more."""
+        feed.native.close()
         if self._feeds.get(feed.loop) is feed:
             del self._feeds[feed.loop]
             if self.on_end is not None:
