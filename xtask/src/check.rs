@@ -65,6 +65,16 @@ fn steps(depth: Depth) -> Vec<Step> {
             run: test_with_soak,
         },
     });
+    steps.push(match depth {
+        Depth::Usual => Step {
+            title: "python: types and tests",
+            run: python::check,
+        },
+        Depth::Full => Step {
+            title: "python: types and tests, and soak",
+            run: python::check_fully,
+        },
+    });
     steps.push(Step {
         title: "doc tests",
         run: test_docs,
@@ -83,6 +93,16 @@ fn steps(depth: Depth) -> Vec<Step> {
         title: "binary: release build and its size",
         run: measure_binary,
     });
+    steps.push(Step {
+        title: "wheel: the Python package and the server in it",
+        run: python::check_wheel,
+    });
+    if depth == Depth::Full {
+        steps.push(Step {
+            title: "source archive: the Python package from nothing but it",
+            run: python::check_source_archive,
+        });
+    }
     steps
 }
 
@@ -157,9 +177,7 @@ fn test_with_soak(place: &Place) -> Result<()> {
 /// Tells the tests which Pythons have their packages.
 fn with_python(mut program: Program, place: &Place) -> Result<Program> {
     for environment in &python::ENVIRONMENTS {
-        if let Some(python) = python::prepare(place, environment)? {
-            program = program.env(environment.variable, python);
-        }
+        program = program.env(environment.variable, python::prepare(place, environment)?);
     }
     Ok(program)
 }

@@ -10,13 +10,14 @@ use openagents_protocol::call::{
 };
 use openagents_protocol::frame::{Hello, Welcome};
 use openagents_protocol::{
-    ChannelName, ErrorBody, ErrorCode, Event, EventId, InvalidName, Json, Sequence, frame,
+    ChannelName, ErrorBody, ErrorCode, Event, EventId, EventResponse, InvalidName, Json, Sequence, frame,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connect::Connect;
 use crate::connector::Connector;
+use crate::deliveries::Deliveries;
 use crate::error::{CallError, ConnectError, PublishError, not_connected};
 use crate::handler::{Handler, HandlerHandle, HandlerOutcome, IntoPatterns};
 use crate::hub::{Hub, Wait};
@@ -24,7 +25,7 @@ use crate::lanes::Lanes;
 use crate::link::Link;
 use crate::outbox::Repeat;
 use crate::seen::Seen;
-use crate::send::{DEFAULT_TIMEOUT, PendingPublish, SendEvent, deadline, publish};
+use crate::send::{DEFAULT_TIMEOUT, PendingPublish, SendEvent, deadline, publish, send_all};
 use crate::stream::EventStream;
 use crate::workspace::Workspace;
 
@@ -243,9 +244,22 @@ impl AgentClient {
 
     /// Every event as a stream, from now on.
     pub fn events(&self) -> EventStream {
-        let stream = EventStream::new(&self.core().hub);
+        EventStream::new(self.deliveries())
+    }
+
+    /// Every event from now on, each to be finished by itself.
+    pub fn deliveries(&self) -> Deliveries {
+        let deliveries = Deliveries::new(&self.core().hub);
         self.core().open_hub();
-        stream
+        deliveries
+    }
+
+    /// What [`AgentClient::wait_event`] looks at, for conditions that cannot be called where events arrive: what no
+    /// wait returned yet, then every event from now on.
+    pub fn deliveries_looking_back(&self) -> Deliveries {
+        let deliveries = Deliveries::looking_back(&self.core().hub);
+        self.core().open_hub();
+        deliveries
     }
 
     /// The next event for which the condition holds; none after the timeout, or when the client disconnects.
@@ -276,6 +290,18 @@ impl AgentClient {
     /// When no acknowledgement comes in time, the answer is `timed_out`: the event may still be delivered.
     pub fn send_event(&self, event: Event) -> SendEvent {
         SendEvent::new(self.core(), event)
+    }
+
+    /// Sends many events in this order, without waiting for the answer to one before the next; one answer for each.
+    ///
+    /// Each waits at most this long from when it is its turn.
+    pub async fn send_events(
+        &self,
+        events: impl IntoIterator<Item = Event>,
+        timeout: Duration,
+    ) -> Vec<EventResponse> {
+        let events = events.into_iter().collect();
+        send_all(self.core(), events, timeout).await
     }
 
     /// Queues an event at once; the answer of the workspace can be awaited later or never.

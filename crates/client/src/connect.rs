@@ -13,6 +13,7 @@ use openagents_protocol::{AgentId, Json, Secret, Sequence};
 use crate::AgentClient;
 use crate::connector::Connector;
 use crate::connector::endpoint::Endpoint;
+use crate::connector::tls::TlsFiles;
 use crate::dial::Dial;
 use crate::error::ConnectError;
 use crate::send::DEFAULT_TIMEOUT;
@@ -28,7 +29,7 @@ pub struct Connect {
     port: u16,
     dial: Option<Arc<dyn Dial>>,
     use_tls: bool,
-    ca_certificate: Option<PathBuf>,
+    files: TlsFiles,
     timeout: Duration,
     hello: Hello,
 }
@@ -46,7 +47,7 @@ impl Connect {
             port,
             dial: None,
             use_tls: false,
-            ca_certificate: None,
+            files: TlsFiles::default(),
             timeout: DEFAULT_TIMEOUT,
             hello,
         }
@@ -96,7 +97,20 @@ impl Connect {
 
     /// A file with certificates in PEM that are trusted besides those of this machine.
     pub fn ca_certificate(mut self, path: impl Into<PathBuf>) -> Self {
-        self.ca_certificate = Some(path.into());
+        self.files.authority = Some(path.into());
+        self
+    }
+
+    /// Files in PEM with a certificate, to show to the server, and its key.
+    pub fn client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.files.own = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Takes any server for the one that was meant: whoever is on the way can read and change everything. Not for
+    /// use beyond tests.
+    pub fn trust_anybody(mut self) -> Self {
+        self.files.trust_anybody = true;
         self
     }
 
@@ -142,7 +156,7 @@ impl Connect {
         {
             return Err(ConnectError::InvalidMetadata);
         }
-        let connector = Connector::prepare(endpoint, self.dial, self.ca_certificate, self.timeout).await?;
+        let connector = Connector::prepare(endpoint, self.dial, self.files, self.timeout).await?;
         self.hello.follow_system = self.client.core().hub.follows_system();
         self.client.core().join(connector, self.hello).await
     }

@@ -4,10 +4,9 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod http;
-mod tls;
+pub(crate) mod tls;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
 
 use crate::connector::endpoint::{Endpoint, Security};
+use crate::connector::tls::TlsFiles;
 use crate::dial::{ByteStream, Dial, Tcp};
 use crate::error::ConnectError;
 
@@ -94,7 +94,7 @@ impl Connector {
     pub(crate) async fn prepare(
         endpoint: Endpoint,
         dial: Option<Arc<dyn Dial>>,
-        ca_certificate: Option<PathBuf>,
+        files: TlsFiles,
         timeout: Duration,
     ) -> Result<Self, ConnectError> {
         let dial = dial.unwrap_or_else(|| {
@@ -107,9 +107,7 @@ impl Connector {
             Security::Plain => None,
             Security::Tls => {
                 let server = endpoint.clone();
-                let configured =
-                    tokio::task::spawn_blocking(move || tls::configure(&server, ca_certificate.as_deref()))
-                        .await;
+                let configured = tokio::task::spawn_blocking(move || tls::configure(&server, &files)).await;
                 let configured = configured.unwrap_or_else(|error| {
                     Err(ConnectError::Tls {
                         address: endpoint.authority(),

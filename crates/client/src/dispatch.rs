@@ -105,6 +105,7 @@ impl Dispatch {
     pub(crate) fn stop(&self) {
         let held = std::mem::take(&mut *self.held());
         drop(held);
+        self.progress.end();
         self.lanes.stop(self.session);
     }
 

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::answer::{Answers, Asked};
+use crate::deliveries::Queue;
 use crate::handler::Handler;
 use crate::recent::Recent;
-use crate::stream::Queue;
 
 /// The interests of one client.
 ///
@@ -109,6 +109,23 @@ impl Hub {
         Arc::make_mut(&mut self.state().audience.streams).push(Arc::clone(queue));
     }
 
+    /// The same for a wait. Every event is either in what is returned or pushed to the queue.
+    pub(crate) fn add_stream_looking_back(&self, queue: &Arc<Queue>) -> Vec<Arc<Event>> {
+        let mut state = self.state();
+        Arc::make_mut(&mut state.audience.streams).push(Arc::clone(queue));
+        state.recent.events(Instant::now())
+    }
+
+    /// A wait returns this event; false if it is not among those that no wait returned yet.
+    pub(crate) fn claim(&self, event: &Arc<Event>) -> bool {
+        self.state().recent.take(event)
+    }
+
+    /// A wait ended without an event: later waits look no further back.
+    pub(crate) fn forget_recent(&self) {
+        self.state().recent.clear();
+    }
+
     pub(crate) fn remove_stream(&self, queue: &Arc<Queue>) {
         Arc::make_mut(&mut self.state().audience.streams).retain(|other| !Arc::ptr_eq(other, queue));
     }
@@ -158,7 +175,7 @@ impl Hub {
         match holds {
             Ok(false) => {}
             Ok(true) => {
-                self.state().recent.take(event);
+                self.claim(event);
                 condition.satisfy(event);
                 self.end_wait(condition);
             }
@@ -225,7 +242,7 @@ impl Wait {
     pub(crate) fn look_back(&mut self) -> bool {
         let found = std::mem::take(&mut self.lookback)
             .into_iter()
-            .find(|event| (self.condition.holds)(event) && self.hub.state().recent.take(event));
+            .find(|event| (self.condition.holds)(event) && self.hub.claim(event));
         if let Some(event) = &found {
             self.condition.satisfy(event);
         }
@@ -234,7 +251,7 @@ impl Wait {
 
     /// It ends without an event: later waits look no further back.
     pub(crate) fn gave_up(&self) {
-        self.hub.state().recent.clear();
+        self.hub.forget_recent();
     }
 }
 

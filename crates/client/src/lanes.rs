@@ -35,6 +35,13 @@ pub(crate) fn current_event() -> Option<Arc<Event>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
+/// Runs a future as a handler of this event would run: what it sends is linked to the event.
+///
+/// For handlers that run somewhere else, such as those of another language; see [`crate::Deliveries`].
+pub async fn handling<F: Future>(event: Arc<Event>, future: F) -> F::Output {
+    in_event(Some(event), future).await
+}
+
 /// One queue per source that has something to do, each with one task that ends when the queue is empty. Sessions of one
 /// client share them, so that a source keeps its order from one session to the next.
 pub(crate) struct Lanes {

@@ -6,6 +6,7 @@ mod client;
 mod connect;
 mod connector;
 mod content;
+mod deliveries;
 mod dial;
 mod dispatch;
 mod error;
@@ -36,9 +37,11 @@ pub use openagents_protocol::{
 pub use client::{AgentClient, WeakAgentClient};
 pub use connect::Connect;
 pub use content::IntoContent;
+pub use deliveries::{Deliveries, Delivery};
 pub use dial::{ByteStream, Dial, DialFuture};
 pub use error::{AskError, CallError, ConnectError, FileError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
+pub use lanes::handling;
 pub use send::{PendingPublish, SendEvent};
 pub use stream::EventStream;
 pub use worker::{

@@ -464,6 +464,7 @@ mod tests {
 
     use super::*;
     use crate::connector::endpoint::Endpoint;
+    use crate::connector::tls::TlsFiles;
 
     /// A session over a pipe, and the other end of it. Where it would reconnect to, nobody listens.
     async fn session() -> (Arc<Link>, WebSocketStream<DuplexStream>) {
@@ -487,7 +488,7 @@ mod tests {
         };
         let opened = Opened::over(near.unwrap().0, welcome);
         let endpoint = Endpoint::parse("127.0.0.1", 1, false).unwrap();
-        let connector = Connector::prepare(endpoint, None, None, Duration::from_secs(1))
+        let connector = Connector::prepare(endpoint, None, TlsFiles::default(), Duration::from_secs(1))
             .await
             .unwrap();
         let core = Core::new(None);

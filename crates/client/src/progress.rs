@@ -1,7 +1,7 @@
 //! How far a session got: what arrived, what is handled, what was acknowledged.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openagents_protocol::Sequence;
@@ -27,6 +27,8 @@ pub(crate) struct Progress {
     state: Mutex<State>,
     ephemeral: AtomicUsize,
     seen: Arc<Seen>,
+    /// Whether the session is over: what was not begun comes again in another one.
+    over: AtomicBool,
     /// Woken when there is something to acknowledge.
     wake: Arc<Notify>,
 }
@@ -122,6 +124,16 @@ impl Ticket {
         self.finish();
         progress.flush();
     }
+
+    /// What was handled before is to be acknowledged now.
+    pub(crate) fn flush(&self) {
+        self.progress.flush();
+    }
+
+    /// Whether its session goes on.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.progress.over.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Ticket {
@@ -150,12 +162,18 @@ impl Progress {
             }),
             ephemeral: AtomicUsize::new(0),
             seen: Arc::clone(seen),
+            over: AtomicBool::new(false),
             wake,
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("poisoned")
+    }
+
+    /// The session is over.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
     /// Goes on over a new connection.

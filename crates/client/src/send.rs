@@ -95,19 +95,46 @@ impl fmt::Debug for SendEvent {
 }
 
 async fn send(link: Option<Arc<Link>>, event: Box<Event>, timeout: Duration) -> EventResponse {
+    match queue(link, *event, timeout).await {
+        Ok(pending) => pending.await,
+        Err(response) => response,
+    }
+}
+
+/// Sends events in this order, each when there is room for it; what the workspace says to each.
+pub(crate) async fn send_all(core: &Core, events: Vec<Event>, timeout: Duration) -> Vec<EventResponse> {
+    let mut sent = Vec::with_capacity(events.len());
+    for event in events {
+        sent.push(queue(core.link(), prepare(event), timeout).await);
+    }
+    let mut responses = Vec::with_capacity(sent.len());
+    for pending in sent {
+        responses.push(match pending {
+            Ok(pending) => pending.await,
+            Err(response) => response,
+        });
+    }
+    responses
+}
+
+/// Queues an event as soon as there is room; what is returned waits for the answer.
+async fn queue(
+    link: Option<Arc<Link>>,
+    event: Event,
+    timeout: Duration,
+) -> Result<PendingPublish, EventResponse> {
     let Some(link) = link else {
-        return refused(not_connected());
+        return Err(refused(not_connected()));
     };
     let deadline = deadline(timeout);
     let queued = match tokio::time::timeout_at(deadline, link.outbox.space()).await {
-        Ok(Ok(space)) => link.outbox.publish(space, *event),
+        Ok(Ok(space)) => link.outbox.publish(space, event),
         Ok(Err(error)) => Err(error),
-        Err(_) => return timed_out(timeout, "it was not sent"),
+        Err(_) => return Err(timed_out(timeout, "it was not sent")),
     };
-    match queued {
-        Ok((id, response)) => acknowledged(link, id, response, deadline, timeout).await,
-        Err(error) => refused(error),
-    }
+    let (id, response) = queued.map_err(refused)?;
+    let answer = acknowledged(link, id, response, deadline, timeout);
+    Ok(PendingPublish(Box::pin(answer)))
 }
 
 async fn acknowledged(

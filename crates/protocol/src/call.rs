@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::record::{Record, Role};
 use crate::{Address, AgentId, ChannelName, ErrorBody, Event, EventId, Json, Pattern, Receipt, Sequence};
@@ -402,6 +403,33 @@ impl Message {
     /// The text of the message.
     pub fn text(&self) -> Option<&str> {
         self.content.get("text").and_then(serde_json::Value::as_str)
+    }
+
+    /// The message that an event brought. A payload without `content` counts as the content.
+    pub fn of_event(event: &Event) -> Self {
+        let destination = event.destination_id.as_deref().unwrap_or_default();
+        let text = |key: &str| event.payload.get(key).and_then(Value::as_str).map(str::to_owned);
+        let content = event.payload.member("content");
+        Self {
+            message_id: event.event_id.clone(),
+            id: event.event_id.clone(),
+            sequence: event.sequence.unwrap_or(Sequence::ZERO),
+            event_name: event.event_name.clone(),
+            channel: destination.strip_prefix("channel:").map(str::to_owned),
+            target_id: destination.strip_prefix("agent:").map(str::to_owned),
+            sender_id: event.source_id.clone(),
+            content: content.unwrap_or_else(|| event.payload.clone()),
+            metadata: event.metadata.clone(),
+            timestamp: event.timestamp(),
+            reply_to_id: event.reply_to_id.clone(),
+            response_to: event.response_to.clone(),
+            thread_id: text("thread_id"),
+            thread_name: event.thread_name.clone(),
+            reply_count: 0,
+            mentions: Vec::new(),
+            reactions: Vec::new(),
+            edited_at: None,
+        }
     }
 
     /// The message of a record, as it was written.

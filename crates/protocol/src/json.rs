@@ -85,6 +85,12 @@ impl Json {
         self.value().get(key)
     }
 
+    /// A member of an object as the text it came in; none where there is none or this is no object.
+    pub fn member(&self, key: &str) -> Option<Self> {
+        let object = RawObject::parse(self.as_str()).ok()?;
+        object.get(key).map(|value| Self::from_raw(value.to_owned()))
+    }
+
     /// Whether the text is an object.
     pub fn is_object(&self) -> bool {
         self.as_str().trim_start().starts_with('{')
@@ -318,6 +324,17 @@ mod tests {
         check(&format!("{}{}", "[".repeat(100), "]".repeat(100)), true);
         check(&format!("{}{}", "[".repeat(101), "]".repeat(101)), false);
         check(&format!("{}{}", "[".repeat(200_000), "]".repeat(200_000)), false);
+    }
+
+    #[test]
+    fn a_member_is_the_text_it_came_in() {
+        let json: Json = r#"{"a": {"big": 123456789012345678901234567890}, "b": [1]}"#
+            .parse()
+            .unwrap();
+        let a = json.member("a").unwrap();
+        assert_eq!(a.as_str(), r#"{"big": 123456789012345678901234567890}"#);
+        assert!(json.member("c").is_none());
+        assert!(json.member("b").unwrap().member("a").is_none());
     }
 
     #[test]

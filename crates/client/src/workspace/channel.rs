@@ -12,7 +12,7 @@ use openagents_protocol::{Event, EventId, EventResponse, Receipt};
 use crate::AgentClient;
 use crate::answer::Asked;
 use crate::client::bare_agent_id;
-use crate::content::{IntoContent, as_message, message};
+use crate::content::{IntoContent, message};
 use crate::error::{CallError, not_connected, respond};
 use crate::send::{deadline, new_event_id};
 use crate::workspace::{GetMessages, Post, parsed_id};
@@ -228,7 +228,7 @@ impl Channel {
             .wait_event(wanted, timeout)
             .await
             .as_ref()
-            .map(as_message)
+            .map(Message::of_event)
     }
 
     /// The next reply here to this message, by somebody else; none after the timeout. Looks back as
@@ -248,7 +248,23 @@ impl Channel {
             .wait_event(wanted, timeout)
             .await
             .as_ref()
-            .map(as_message)
+            .map(Message::of_event)
+    }
+
+    /// The next reply here to whatever message, by somebody else; none after the timeout. Looks back as
+    /// [`AgentClient::wait_event`] does.
+    pub async fn wait_for_any_reply(&self, timeout: Duration) -> Option<Message> {
+        let (address, own) = (self.address(), self.client.agent_id());
+        let wanted = move |event: &Event| {
+            event.event_name == "channel.message.replied"
+                && event.destination_id.as_deref() == Some(&address)
+                && event.source_id != own
+        };
+        self.client
+            .wait_event(wanted, timeout)
+            .await
+            .as_ref()
+            .map(Message::of_event)
     }
 
     /// The next reaction to this message, by somebody else, as the event `workspace.reaction.added`; none after the
@@ -291,7 +307,7 @@ impl Channel {
             .await
             .ok()
             .flatten();
-        reply.as_deref().map(as_message)
+        reply.as_deref().map(Message::of_event)
     }
 }
 

@@ -37,9 +37,11 @@ impl Post {
 
     /// Mentions an agent, also where the text does not name it.
     pub fn mention(mut self, agent_id: &str) -> Self {
-        let content = self.event.payload["content"].clone();
-        let mentioned = json!({"content": content, "mentioned_agent_id": bare_agent_id(agent_id)});
-        self.event.payload = mentioned.into();
+        let content = self.event.payload.member("content");
+        let content = content.unwrap_or_else(Json::empty_object);
+        let agent_id = json!(bare_agent_id(agent_id));
+        let payload = format!("{{\"content\":{content},\"mentioned_agent_id\":{agent_id}}}");
+        self.event.payload = payload.parse().expect("an object around JSON is JSON");
         self
     }
 

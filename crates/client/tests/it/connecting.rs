@@ -133,11 +133,61 @@ async fn tls_trusts_the_given_authority_and_no_other() {
     });
     connected.unwrap();
 
+    let connect = || client.connect_to_server("localhost", peer.port).use_tls(true);
+    let missing = "/does/not/exist";
+    for connect in [
+        connect().ca_certificate(missing),
+        connect().client_certificate(&path, missing),
+    ] {
+        assert_eq!(connect.await.unwrap_err().code(), "invalid_certificate");
+    }
+
+    let (connected, _line) = tokio::join!(connect().trust_anybody(), async {
+        let stream = acceptor.accept(peer.accept_socket().await).await.unwrap();
+        let mut line = Line::accept(Box::new(stream)).await;
+        line.welcome(Sequence::ZERO, Sequence::ZERO).await;
+        line
+    });
+    connected.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_the_given_one() {
+    use std::sync::Arc;
+
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let own_key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let clients =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(vec![made.cert.der().clone()], own_key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let (peer, client) = (Peer::bind().await, AgentClient::new("me"));
     let connect = client
-        .connect_to_server("localhost", peer.port)
-        .use_tls(true)
-        .ca_certificate("/does/not/exist");
-    assert_eq!(connect.await.unwrap_err().code(), "invalid_certificate");
+        .connect_to_server("wss://localhost", peer.port)
+        .ca_certificate(&certificate)
+        .client_certificate(&certificate, &key);
+    let (connected, _line) = tokio::join!(connect, async {
+        let stream = acceptor.accept(peer.accept_socket().await).await.unwrap();
+        assert!(stream.get_ref().1.peer_certificates().is_some());
+        let mut line = Line::accept(Box::new(stream)).await;
+        line.welcome(Sequence::ZERO, Sequence::ZERO).await;
+        line
+    });
+    connected.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use openagents_client::{AgentClient, Event, PublishError};
-use openagents_protocol::{ErrorBody, ErrorCode};
+use openagents_protocol::{ErrorBody, ErrorCode, Sequence};
 use serde_json::json;
 
 use crate::peer::{LIMIT, Peer, within};
@@ -279,4 +279,26 @@ async fn messages_are_written_as_documented() {
         assert_eq!(event.payload.value(), &payload);
         assert_eq!(event.reply_to_id.is_some(), name == "channel.message.replied");
     }
+}
+
+#[tokio::test]
+async fn many_events_are_sent_in_order_whatever_the_room() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    let named = |number: u64| {
+        let mut event = Event::new("test.event").to("agent:bob");
+        event.event_id = format!("{number}");
+        event
+    };
+    let (responses, ()) = tokio::join!(client.send_events((0..3000).map(named), LIMIT), async {
+        for number in 0..3000 {
+            let publish = line.publish().await;
+            assert_eq!(publish.event.event_id, number.to_string());
+            line.accepted(&publish, number + 1).await;
+        }
+    });
+    let sequences = responses
+        .iter()
+        .map(|response| response.data.as_ref().unwrap().sequence);
+    assert!(sequences.eq((1..=3000).map(|sequence| Some(Sequence::new(sequence)))));
 }

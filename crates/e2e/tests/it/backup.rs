@@ -135,16 +135,16 @@ async fn a_restored_backup_of_a_server_under_load_passes_the_same_checker() -> a
         let handled: HashSet<&str> = lines.iter().filter_map(Line::handled).collect();
         log.iter().all(|(id, _)| handled.contains(id.as_str()))
     };
-    let mut received = scene.wait(&["received", "received-again"], everything).await?;
+    let mut lines = scene.wait(&["received", "lines-again"], everything).await?;
     receiver.kill().await?;
     server.kill().await?;
     let mut sent = ledger::read(&scene.path("sent"))?;
     // What came later never happened.
     sent.retain(|line| !matches!(line, Line::Acked(_, sequence) if through.get() < *sequence));
-    for life in &mut received {
+    for life in &mut lines {
         life.retain(|line| !matches!(line, Line::Handled(_, sequence) if through.get() < *sequence));
     }
-    let broken = ledger::check(&log, &[sent], &received);
+    let broken = ledger::check(&log, &[sent], &lines);
     assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
 }

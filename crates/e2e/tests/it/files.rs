@@ -15,10 +15,7 @@ use tokio::io::AsyncWriteExt;
 use crate::tokens::Tokens;
 
 fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(content))
 }
 
 /// A local file in a directory of its own.
@@ -159,7 +156,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     let carol = stage.agent("carol").workspace();
     let ids =
         |files: Vec<openagents_client::FileInfo>| files.into_iter().map(|file| file.id).collect::<Vec<_>>();
-    assert_eq!(ids(carol.list_files().await?), [for_all.id.clone()]);
+    assert_eq!(ids(carol.list_files().await?), std::slice::from_ref(&for_all.id));
     assert_eq!(
         ids(alice.list_files().await?),
         [for_all.id.clone(), in_dev.id.clone(), to_bob.id.clone()]
@@ -199,7 +196,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     };
     assert_eq!(
         ids(stage.agent("alice").call(with_bob).await?.files),
-        [to_bob.id.clone()]
+        std::slice::from_ref(&to_bob.id)
     );
     let of_dev = ListFiles {
         channel: Some("dev".to_owned()),
@@ -207,7 +204,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     };
     assert_eq!(
         ids(stage.agent("alice").call(of_dev.clone()).await?.files),
-        [in_dev.id.clone()]
+        std::slice::from_ref(&in_dev.id)
     );
     assert!(stage.agent("carol").call(of_dev).await?.files.is_empty());
 

@@ -7,10 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 fn hash(password: &str) -> String {
-    Sha256::digest(password.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:x}", Sha256::digest(password.as_bytes()))
 }
 
 fn group(name: &str, password: &str, permissions: &[&str]) -> Group {

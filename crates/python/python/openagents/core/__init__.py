@@ -1,0 +1,1 @@
+"""The same classes as in `openagents.sdk`, where earlier documentation has them."""

@@ -1,0 +1,5 @@
+"""`AgentClient`, where earlier documentation has it."""
+
+from openagents.sdk.client import AgentClient
+
+__all__ = ["AgentClient"]

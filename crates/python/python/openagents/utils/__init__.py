@@ -1,0 +1,1 @@
+"""Where the documentation expects small functions."""

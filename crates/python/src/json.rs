@@ -1,0 +1,87 @@
+//! JSON between the wire and Python.
+//!
+//! Python's own reader and writer do it, in C: so integers of any size, floats to the last bit and every text come
+//! out as they went in.
+
+use openagents_client::Json;
+use openagents_protocol::{ErrorBody, ErrorCode};
+use pyo3::exceptions::{PyRecursionError, PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use serde::Serialize;
+
+use crate::error;
+
+/// Reads a text that is known to be JSON.
+pub(crate) fn read<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    static READER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let reader = READER.get_or_try_init(py, || {
+        let decoder = py.import("json")?.getattr("JSONDecoder")?.call0()?;
+        PyResult::Ok(decoder.getattr("scan_once")?.unbind())
+    })?;
+    let read = reader.bind(py).call1((text, 0))?;
+    read.cast::<PyTuple>()?.get_item(0)
+}
+
+/// What the Rust side says, as dictionaries and lists.
+pub(crate) fn show<'py, T: Serialize>(py: Python<'py>, value: &T) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    read(py, &text)
+}
+
+/// Writes anything that JSON can say. `field` is named where it cannot.
+pub(crate) fn write(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Json> {
+    static WRITER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = value.py();
+    let writer = WRITER.get_or_try_init(py, || {
+        let options = PyDict::new(py);
+        options.set_item("ensure_ascii", false)?;
+        options.set_item("allow_nan", false)?;
+        options.set_item("separators", (",", ":"))?;
+        let encoder = py
+            .import("json")?
+            .getattr("JSONEncoder")?
+            .call((), Some(&options))?;
+        PyResult::Ok(encoder.getattr("encode")?.unbind())
+    })?;
+    let invalid = |error: PyErr| {
+        let ours = error.is_instance_of::<PyTypeError>(py)
+            || error.is_instance_of::<PyValueError>(py)
+            || error.is_instance_of::<PyRecursionError>(py)
+            || error.is_instance_of::<PyUnicodeEncodeError>(py);
+        if ours {
+            let message = format!("{field} cannot be written as JSON: {}", error.value(py));
+            error::invalid(py, &ErrorBody::field(ErrorCode::InvalidJson, field, message))
+        } else {
+            error
+        }
+    };
+    let text = writer.bind(py).call1((value,)).map_err(invalid)?;
+    let text = text.cast::<PyString>()?.to_str().map_err(invalid)?;
+    text.parse()
+        .map_err(|error| error::invalid(py, &ErrorBody::json(field, &error)))
+}
+
+/// Writes a dictionary; anything else is refused with the name of the field.
+pub(crate) fn write_object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Json> {
+    let json = write(field, value)?;
+    if json.is_object() {
+        return Ok(json);
+    }
+    let kind = value.get_type().name()?;
+    let message = format!("{field} must be a dictionary, not {kind}");
+    let error = ErrorBody::field(ErrorCode::InvalidField, field, message);
+    Err(error::invalid(value.py(), &error))
+}
+
+/// The content of a message: text, or a dictionary.
+pub(crate) fn content(value: &Bound<'_, PyAny>) -> PyResult<Json> {
+    if value.is_instance_of::<PyString>() {
+        let object = PyDict::new(value.py());
+        object.set_item(intern!(value.py(), "text"), value)?;
+        return write("content", object.as_any());
+    }
+    write_object("content", value)
+}

@@ -1,0 +1,105 @@
+//! What calls answer, as Python sees it.
+
+use openagents_client::{CallError, Event as CoreEvent, EventResponse, FileError, Message};
+use pyo3::IntoPyObjectExt;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde::Serialize;
+
+use crate::{error, json};
+
+/// Something that Python knows as it is.
+pub(crate) fn plain<T: for<'py> IntoPyObject<'py>>(py: Python<'_>, value: T) -> PyResult<Py<PyAny>> {
+    value.into_py_any(py)
+}
+
+/// The result of a call as dictionaries and lists, or its exception.
+pub(crate) fn called<T: Serialize>(py: Python<'_>, outcome: Result<T, CallError>) -> PyResult<Py<PyAny>> {
+    match outcome {
+        Ok(value) => Ok(json::show(py, &value)?.unbind()),
+        Err(problem) => Err(error::call(py, &problem)),
+    }
+}
+
+/// The same for files.
+pub(crate) fn transferred<T: Serialize>(
+    py: Python<'_>,
+    outcome: Result<T, FileError>,
+) -> PyResult<Py<PyAny>> {
+    match outcome {
+        Ok(value) => Ok(json::show(py, &value)?.unbind()),
+        Err(problem) => Err(error::file(py, &problem)),
+    }
+}
+
+/// The keywords of an `EventResponse`.
+pub(crate) fn response(
+    event_name: impl Into<String>,
+) -> impl FnOnce(Python<'_>, EventResponse) -> PyResult<Py<PyAny>> + Send {
+    let event_name = event_name.into();
+    move |py, response| {
+        let shown = json::show(py, &response)?;
+        shown.set_item(intern!(py, "event_name"), event_name)?;
+        Ok(shown.unbind())
+    }
+}
+
+/// A message as a dictionary that has all of its keys, or `None`.
+pub(crate) fn maybe_message(py: Python<'_>, message: Option<Message>) -> PyResult<Py<PyAny>> {
+    match message {
+        Some(message) => Ok(show_message(py, &message)?.into_any().unbind()),
+        None => Ok(py.None()),
+    }
+}
+
+/// An event that answers something, as the same dictionary.
+pub(crate) fn maybe_answer(py: Python<'_>, event: Option<CoreEvent>) -> PyResult<Py<PyAny>> {
+    let Some(event) = event else {
+        return Ok(py.None());
+    };
+    let shown = show_message(py, &Message::of_event(&event))?;
+    shown.set_item("payload", json::read(py, event.payload.as_str())?)?;
+    Ok(shown.into_any().unbind())
+}
+
+/// A page of messages: `messages`, `has_more`.
+pub(crate) fn page(
+    py: Python<'_>,
+    outcome: Result<openagents_client::Messages, CallError>,
+) -> PyResult<Py<PyAny>> {
+    let page = outcome.map_err(|problem| error::call(py, &problem))?;
+    let shown = PyDict::new(py);
+    let messages: PyResult<Vec<_>> = page
+        .messages
+        .iter()
+        .map(|message| show_message(py, message))
+        .collect();
+    shown.set_item("messages", messages?)?;
+    shown.set_item("has_more", page.has_more)?;
+    Ok(shown.into_any().unbind())
+}
+
+fn show_message<'py>(py: Python<'py>, message: &Message) -> PyResult<Bound<'py, PyDict>> {
+    const OPTIONAL: [&str; 8] = [
+        "channel",
+        "target_id",
+        "metadata",
+        "reply_to_id",
+        "response_to",
+        "thread_id",
+        "thread_name",
+        "edited_at",
+    ];
+    let shown = json::show(py, message)?.cast_into::<PyDict>()?;
+    for key in OPTIONAL {
+        if !shown.contains(key)? {
+            shown.set_item(key, py.None())?;
+        }
+    }
+    if !shown.contains("mentions")? {
+        shown.set_item("mentions", Vec::<String>::new())?;
+    }
+    shown.set_item("text", message.text().unwrap_or_default())?;
+    Ok(shown)
+}
