@@ -36,23 +36,22 @@ pub(crate) async fn main() -> anyhow::Result<()> {
     client.connect_to_server(host, port).await?;
 
     let mut times = tokio::time::interval(Duration::try_from_secs_f64(seconds)?);
-    loop {
-        tokio::select! {
-            _ = times.tick() => {}
-            _ = tokio::signal::ctrl_c() => break,
+    let reporting = async {
+        loop {
+            times.tick().await;
+            let (channels, agents) = (workspace.channels().await?, workspace.agents().await?);
+            let counts: Vec<String> = counters
+                .iter()
+                .zip(COUNTED)
+                .map(|(counter, (name, _))| format!("{} {name}", counter.load(Ordering::Relaxed)))
+                .collect();
+            let (channels, agents) = (channels.len(), agents.len());
+            println!("{channels} channels, {agents} agents: {}", counts.join(", "));
         }
-        let (channels, agents) = (workspace.channels().await?, workspace.agents().await?);
-        let counts: Vec<String> = counters
-            .iter()
-            .zip(COUNTED)
-            .map(|(counter, (name, _))| format!("{} {name}", counter.load(Ordering::Relaxed)))
-            .collect();
-        println!(
-            "{} channels, {} agents: {}",
-            channels.len(),
-            agents.len(),
-            counts.join(", ")
-        );
+    };
+    tokio::select! {
+        ended = reporting => return ended,
+        _ = tokio::signal::ctrl_c() => {}
     }
     client.disconnect().await;
     Ok(())

@@ -31,14 +31,14 @@ impl WorkerAgent for RolePlayer {
 pub(crate) async fn main() -> anyhow::Result<()> {
     let host = env::args().nth(1).unwrap_or_else(|| "localhost".to_owned());
     let port = env::args().nth(2).map_or(Ok(8700), |port| port.parse())?;
-    let mut players = Vec::new();
-    for (agent_id, opinion) in ROLES {
-        let player = RolePlayer { opinion }.start(&host, port).agent_id(agent_id);
-        players.push(player.await?);
-    }
-    tokio::signal::ctrl_c().await?;
-    for player in players {
-        player.stop().await?;
+    let [first, second, third] = ROLES.map(|(agent_id, opinion)| {
+        let player = RolePlayer { opinion };
+        player.start(&host, port).agent_id(agent_id)
+    });
+    let others = [first.await?, second.await?];
+    third.run().await?;
+    for other in others {
+        other.stop().await?;
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ struct Inner {
     agent_id: Arc<str>,
     network_id: Arc<str>,
     max_file_bytes: u64,
+    /// Those that were scheduled.
     tasks: TaskTracker,
     /// Asks the worker to stop.
     stop: CancellationToken,
@@ -45,7 +46,7 @@ struct Inner {
 
 impl Worker {
     /// The worker of a client that has joined.
-    pub(crate) fn new(client: AgentClient, settings: &WorkerSettings, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(client: AgentClient, settings: &WorkerSettings) -> Self {
         let welcome = client.welcome();
         let (agent_id, network_id) = match &welcome {
             Some(welcome) => (welcome.agent_id.as_str(), welcome.workspace.as_str()),
@@ -56,7 +57,7 @@ impl Worker {
                 agent_id: agent_id.into(),
                 network_id: network_id.into(),
                 max_file_bytes: settings.max_file_bytes,
-                tasks,
+                tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
                 client,
             }),
@@ -249,6 +250,12 @@ impl Worker {
     /// for the end there is [`crate::RunningWorker::stop`].
     pub fn request_stop(&self) {
         self.inner.stop.cancel();
+    }
+
+    /// Waits until nothing is scheduled any more, once the worker stops.
+    pub(crate) async fn tasks_ended(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
 
     pub(crate) fn stop_token(&self) -> &CancellationToken {

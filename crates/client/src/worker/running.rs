@@ -39,8 +39,7 @@ impl RunningWorker {
         settings: WorkerSettings,
         handlers: Vec<PatternHandler<A>>,
     ) -> Self {
-        let tasks = TaskTracker::new();
-        let worker = Worker::new(client, &settings, tasks.clone());
+        let worker = Worker::new(client, &settings);
         let end = Arc::new(End::default());
         let shift = Arc::new(Shift {
             agent,
@@ -55,7 +54,7 @@ impl RunningWorker {
         let registered = shift.register();
         let ended = Arc::clone(&end);
         let stops = worker.stop_token().clone().drop_guard();
-        tasks.spawn(async move {
+        TaskTracker::new().spawn(async move {
             let _over = ended.ended.clone().drop_guard();
             if let Some(reason) = Box::pin(shift.work(registered)).await {
                 // Set once, here.

@@ -71,10 +71,14 @@ impl<A: WorkerAgent> Shift<A> {
             () = stop.cancelled() => None,
             reason = client.closed() => reason,
         };
-        // Scheduled tasks end.
+        // This is what ends scheduled tasks.
         stop.cancel();
         let grace = self.settings.grace;
-        if tokio::time::timeout(grace, client.drain()).await.is_err() {
+        let quiet = async {
+            client.drain().await;
+            self.worker.tasks_ended().await;
+        };
+        if tokio::time::timeout(grace, quiet).await.is_err() {
             let agent = self.worker.agent_id();
             tracing::warn!(agent, ?grace, "hooks that did not return are dropped");
             self.overdue.cancel();

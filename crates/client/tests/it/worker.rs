@@ -452,14 +452,30 @@ async fn hooks_that_do_not_return_in_time_are_dropped_and_not_acknowledged() {
     journal.check(&["on_shutdown me"]).await;
 }
 
+/// Writes down its end.
+struct Ending(mpsc::Sender<String>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.try_send("the task ended".to_owned()).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn scheduled_tasks_are_dropped_when_the_agent_stops() {
+async fn scheduled_tasks_are_dropped_before_the_agent_has_its_last_word() {
     let peer = Peer::bind().await;
-    let (start, _journal, _) = recorder(&peer, WorkerSettings::new());
+    let (start, mut journal, _) = recorder(&peer, WorkerSettings::new());
     let (running, mut line) = started(&peer, start).await;
-    let task = running.worker().schedule_task(LIMIT * 100, async { Ok(()) });
+    journal.check(&["on_startup me"]).await;
+    let (ending, endings) = mpsc::channel(1);
+    let (mut ends, ending) = (Journal(endings), Ending(ending));
+    let task = running.worker().schedule_task(Duration::ZERO, async move {
+        let _ending = ending;
+        std::future::pending().await
+    });
     let server = async {
         let goodbye = line.publish().await;
+        ends.check(&["the task ended"]).await;
         line.accepted(&goodbye, 1).await;
         drop(line);
     };

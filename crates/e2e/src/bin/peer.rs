@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
-use openagents_client::{AgentClient, Event, HookResult, PendingPublish, Worker, WorkerAgent};
+use openagents_client::{
+    AgentClient, Event, HookResult, PendingPublish, Worker, WorkerAgent, WorkerSettings,
+};
 use openagents_e2e::ledger::Ledger;
 use openagents_e2e::memory_kib;
 use openagents_server::{Config, Server};
@@ -27,7 +30,10 @@ async fn main() -> anyhow::Result<()> {
         ["echo"] => echo().await,
         ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
-        ["work", port] => Ok(Laborer.run("127.0.0.1", port.parse()?).await?),
+        ["work", port] => Ok(Laborer { stubborn: false }
+            .run("127.0.0.1", port.parse()?)
+            .await?),
+        ["work", port, "stubborn"] => Ok(Laborer { stubborn: true }.run("127.0.0.1", port.parse()?).await?),
         _ => bail!(
             "serve DIRECTORY DURABILITY PORT | send PORT AGENT TO LEDGER | receive PORT AGENT LEDGER | work PORT"
         ),
@@ -151,10 +157,16 @@ async fn receive(port: &str, agent_id: &str, path: PathBuf) -> anyhow::Result<()
     std::future::pending().await
 }
 
-/// An agent that has a last word.
-struct Laborer;
+/// An agent that has a last word, and may not want to go after it.
+struct Laborer {
+    stubborn: bool,
+}
 
 impl WorkerAgent for Laborer {
+    fn settings(&self) -> WorkerSettings {
+        WorkerSettings::new().grace(Duration::from_hours(1))
+    }
+
     async fn on_startup(&self, _: &Worker) -> HookResult {
         announce("working");
         Ok(())
@@ -162,6 +174,9 @@ impl WorkerAgent for Laborer {
 
     async fn on_shutdown(&self, worker: &Worker) -> HookResult {
         worker.post_to_channel("general", "That is all.").await;
+        if self.stubborn {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 }

@@ -124,3 +124,20 @@ async fn an_agent_works_until_its_process_is_asked_to_end() -> anyhow::Result<()
     workspace.stop().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_process_that_is_asked_twice_does_not_wait_for_the_shutdown() -> anyhow::Result<()> {
+    let workspace = Workspace::serve().await?;
+    let ana = workspace.join("ana").await?;
+    let program = Path::new(env!("CARGO_BIN_EXE_peer"));
+    let port = workspace.port().to_string();
+    let (peer, _) = within(SOON, Peer::start(program, &["work", &port, "stubborn"])).await?;
+    peer.signal("INT").await?;
+    let general = ana.workspace().channel("general");
+    let goodbye = general.wait_for_post(Some("laborer"), SOON).await;
+    assert!(goodbye.is_some());
+    peer.signal("INT").await?;
+    assert!(within(SOON, peer.ended()).await?.success());
+    workspace.stop().await;
+    Ok(())
+}
