@@ -135,7 +135,7 @@ async fn a_restored_backup_of_a_server_under_load_passes_the_same_checker() -> a
         let handled: HashSet<&str> = lines.iter().filter_map(Line::handled).collect();
         log.iter().all(|(id, _)| handled.contains(id.as_str()))
     };
-    let mut lines = scene.wait(&["received", "lines-again"], everything).await?;
+    let mut lines = scene.wait(&["received", "received-again"], everything).await?;
     receiver.kill().await?;
     server.kill().await?;
     let mut sent = ledger::read(&scene.path("sent"))?;
