@@ -419,8 +419,11 @@ impl Run {
                 "secret" => self.secret(&agent_id, value.as_str().unwrap()),
                 _ => text(value),
             };
-            body +=
-                &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{key}\"\r\n\r\n{value}\r\n");
+            write!(
+                body,
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{key}\"\r\n\r\n{value}\r\n"
+            )
+            .unwrap();
         }
         write!(body, "--{BOUNDARY}--\r\n").unwrap();
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
