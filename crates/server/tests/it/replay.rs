@@ -17,7 +17,7 @@ use openagents_protocol::legacy::{
     Event, EventResponse, HeartbeatRequest, HeartbeatResponse, RegisterAgentRequest, RegisterAgentResponse,
     UnregisterAgentRequest, UnregisterAgentResponse,
 };
-use openagents_server::{Config, DefaultMembership, Group, Mods};
+use openagents_server::{Config, ConfiguredChannel, DefaultMembership, Group, Mods};
 use serde_json::{Value, json};
 
 use crate::harness::Running;
@@ -547,7 +547,7 @@ async fn core_with_mods() -> Differences {
         config.legacy.mods.simple_messaging = false;
         config.legacy.mods.broadcast_connection = true;
         config.legacy.mods.broadcast_disconnection = true;
-        config.workspace.channels = vec![("general".parse().unwrap(), "General chat".to_owned())];
+        config.workspace.channels = vec![channel("general", "General chat")];
     })
     .await;
     let mut run = Run::against(&running).await;
@@ -604,13 +604,20 @@ async fn client_captures() -> Differences {
     run.found
 }
 
+fn channel(name: &str, description: &str) -> ConfiguredChannel {
+    ConfiguredChannel {
+        description: description.to_owned(),
+        ..ConfiguredChannel::new(name.parse().unwrap())
+    }
+}
+
 async fn messaging() -> Differences {
     const OVER_HTTP: [&str; 4] = ["alice", "bob", "carol", "boss"];
     let running = Running::with(|config| {
         quick(config);
         config.workspace.channels = vec![
-            ("general".parse().unwrap(), "General discussion".to_owned()),
-            ("random".parse().unwrap(), "Channel random".to_owned()),
+            channel("general", "General discussion"),
+            channel("random", "Channel random"),
         ];
     })
     .await;
