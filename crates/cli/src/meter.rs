@@ -21,13 +21,14 @@ impl Meter {
 
     /// Shows how much is done of everything.
     pub(crate) fn show(&mut self, what: &str, done: u64, all: u64) {
-        if !self.on_terminal {
-            return;
-        }
         let percent = done.saturating_mul(100).checked_div(all).unwrap_or(100);
-        let shown = format!("{what} {percent:>3} % of {all}");
+        self.write(format!("{what} {percent:>3} % of {all}"));
+    }
+
+    /// Shows a line in place of the one before.
+    pub(crate) fn write(&mut self, shown: String) {
         // Thousands of steps are not worth thousands of writes.
-        if shown != self.shown {
+        if self.on_terminal && shown != self.shown {
             eprint!("\r{shown:<width$}", width = self.shown.len());
             self.shown = shown;
         }

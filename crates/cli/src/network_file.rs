@@ -5,7 +5,7 @@
 
 mod groups;
 mod keys;
-mod messaging;
+mod mods;
 mod security;
 mod transports;
 mod values;
@@ -63,6 +63,7 @@ impl NetworkFile {
         let file: File = serde_ignored::deserialize(serde_norway::Deserializer::from_str(text), note)?;
         let mut effect = Effect::default();
         take_network(file.network, folder, config, &mut effect)?;
+        config.legacy.network_id = file.network_profile.and_then(|profile| profile.network_id);
         if let Some(workspace) = file.workspace {
             workspace::take(workspace, config)?;
         }
@@ -119,11 +120,18 @@ fn take_network(
     config
         .allowed_origins
         .extend(network.allowed_origins.unwrap_or_default());
+    match network.recommended_transport {
+        Some(way) if ["http", "grpc"].contains(&way.as_str()) => config.legacy.recommended = Some(way),
+        Some(way) => effect
+            .left_out
+            .push(LeftOut::new("network.recommended_transport", way)),
+        None => {}
+    }
     if let Some(security) = network.security {
         security::take(security, folder, config, effect)?;
     }
     transports::take(network.transports.unwrap_or_default(), folder, config, effect)?;
-    messaging::take(network.mods.unwrap_or_default(), &mut config.workspace, effect)
+    mods::take(network.mods.unwrap_or_default(), config, effect)
 }
 
 /// Something that has no effect although its key is known, and why; or what it is.
@@ -242,6 +250,8 @@ network_profile: {discoverable: false}
 ",
         );
         assert_eq!((file.port, file.host), (Some(8701), None));
+        assert_eq!(file.grpc, Some((None, 8600)));
+        assert_eq!(config.legacy.max_message_bytes, 1);
         assert_eq!(file.data.unwrap(), Path::new("/etc/team/./data"));
         assert_eq!(file.log_level.unwrap(), "INFO");
         let settings = config.workspace;
@@ -264,8 +274,7 @@ network_profile: {discoverable: false}
             file.without_effect,
             [
                 "network.mods[0].config.default_channels[1].pinned",
-                "network_profile",
-                "network.transports[1] (grpc)",
+                "network_profile.discoverable",
                 "network.mods[1] (openagents.mods.workspace.forum)",
             ]
         );
@@ -321,16 +330,15 @@ network_profile: {discoverable: false}
         network.mods[0].config.message_history_limit
         network.mods[0].config.message_retention_days
         network.mods[0].config.thread_collapse_threshold
-        network.mods[1] (openagents.mods.workspace.forum)
-        network.mods[2] (openagents.mods.workspace.wiki)
-        network.mods[3] (openagents.mods.workspace.documents)
-        network.mods[4] (openagents.mods.workspace.default)
-        network.mods[5] (openagents.mods.workspace.project)
-        network.mods[6] (openagents.mods.workspace.feed)
-        network.mods[7] (openagents.mods.workspace.shared_artifact)
-        network.mods[8] (openagents.mods.coordination.task_delegation)
+        network.mods[10] (openagents.mods.coordination.task_delegation)
+        network.mods[3] (openagents.mods.workspace.forum)
+        network.mods[4] (openagents.mods.workspace.wiki)
+        network.mods[5] (openagents.mods.workspace.documents)
+        network.mods[6] (openagents.mods.workspace.default)
+        network.mods[7] (openagents.mods.workspace.project)
+        network.mods[8] (openagents.mods.workspace.feed)
+        network.mods[9] (openagents.mods.workspace.shared_artifact)
         network.node_id
-        network.recommended_transport
         network.registry_api_key
         network.registry_url
         network.retry_attempts
@@ -344,12 +352,32 @@ network_profile: {discoverable: false}
         network.transports[0].config.serve_a2a
         network.transports[0].config.serve_mcp
         network.transports[0].config.serve_studio
-        network.transports[1] (grpc)
+        network.transports[1].config.authentication
+        network.transports[1].config.compression
+        network.transports[1].config.compression_level
+        network.transports[1].config.http2_max_pings_without_data
+        network.transports[1].config.http2_min_ping_interval_without_data
+        network.transports[1].config.http2_min_time_between_pings
+        network.transports[1].config.keep_alive_time
+        network.transports[1].config.keep_alive_timeout
+        network.transports[1].config.keep_alive_without_calls
+        network.transports[1].config.keepalive_permit_without_calls
+        network.transports[1].config.keepalive_time
+        network.transports[1].config.keepalive_timeout
+        network.transports[1].config.max_concurrent_streams
+        network.transports[1].config.max_connection_age
+        network.transports[1].config.max_connection_idle
+        network.transports[1].config.max_send_message_size
+        network.transports[1].config.mutual_tls
+        network.transports[1].config.tls
+        network.transports[1].config.window_size
         network.transports[2].config.port (everything is on the port of the http transport)
         network.transports[3] (mcp)
         network.transports[4] (a2a)
         network.version
-        network_profile
+        network_profile.authentication
+        network_profile.discoverable
+        network_profile.name
         ");
         assert_eq!(config.limits.max_connections, 100);
     }
@@ -400,6 +428,38 @@ network_profile: {discoverable: false}
             network("transports: [{type: websocket, config: {port: 8080, max_message_size: 2 MiB}}]");
         assert_eq!(file.port, Some(8080), "where there is no other");
         assert_eq!(config.limits.max_frame_bytes, 2 << 20);
+        assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
+    }
+
+    #[test]
+    fn what_grpc_says_of_its_own_is_for_all_ports_to_say() {
+        let (file, config) = network(
+            "recommended_transport: grpc, transports: [{type: grpc, config: {tls_enabled: true, host: '::1'}}, \
+             {type: grpc, port: 9000}]",
+        );
+        assert_eq!(file.grpc, Some((Some("::1".to_owned()), 8600)));
+        assert_eq!(config.legacy.recommended.as_deref(), Some("grpc"));
+        assert_eq!(
+            file.without_effect,
+            [
+                "network.transports[0].config.tls_enabled (the http transport says it for all ports)",
+                "network.transports[1] (grpc)",
+            ]
+        );
+        let (file, _) = network("recommended_transport: carrier-pigeon");
+        assert_eq!(
+            file.without_effect,
+            ["network.recommended_transport (carrier-pigeon)"]
+        );
+    }
+
+    #[test]
+    fn mods_of_the_official_client_can_be_switched_off() {
+        let (file, config) = network(
+            "mods: [{name: openagents.mods.discovery.agent_discovery, enabled: false}, \
+             {name: core.shared_cache, enabled: true}]",
+        );
+        assert!(!config.legacy.mods.discovery && config.legacy.mods.shared_cache);
         assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
     }
 

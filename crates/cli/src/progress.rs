@@ -1,12 +1,13 @@
 //! How far a transfer is, for people who wait for it.
 
-use std::io::IsTerminal;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use tokio::time::Instant;
 
+use crate::meter::Meter;
 use crate::output::Output;
 
 /// A transfer that takes less is not told of.
@@ -15,19 +16,23 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One line on a terminal that is written over; nothing anywhere else.
+/// A transfer, told of on a terminal while it lasts.
 #[derive(Debug)]
 pub(crate) struct Progress {
+    /// Guards the line; held while it is written.
+    meter: Mutex<Meter>,
+    /// For people, and not for programs.
     visible: bool,
     started: Instant,
-    /// When it was last told, in milliseconds since the start; 0 for never.
+    /// When it was last told, in milliseconds since the start.
     told_ms: AtomicU64,
 }
 
 impl Progress {
     pub(crate) fn new(output: Output) -> Self {
         Self {
-            visible: output == Output::Human && std::io::stderr().is_terminal(),
+            meter: Mutex::new(Meter::new()),
+            visible: output == Output::Human,
             started: Instant::now(),
             told_ms: AtomicU64::new(0),
         }
@@ -37,22 +42,14 @@ impl Progress {
     pub(crate) fn tell(&self, done: u64, all: u64) {
         let elapsed = self.started.elapsed();
         let (now_ms, before_ms) = (milliseconds(elapsed), self.told_ms.load(Ordering::Relaxed));
-        let early = elapsed < PATIENCE || now_ms < before_ms + milliseconds(PAUSE);
-        if !self.visible || (early && !(done == all && 0 < before_ms)) {
+        if !self.visible || elapsed < PATIENCE || now_ms < before_ms + milliseconds(PAUSE) {
             return;
         }
         self.told_ms.store(now_ms, Ordering::Relaxed);
-        eprint!("\r{}\u{1b}[K", line(done, all, elapsed));
-        if done == all {
-            eprintln!();
-        }
-    }
-
-    /// The transfer broke off: what is written next begins a line.
-    pub(crate) fn break_off(&self) {
-        if 0 < self.told_ms.load(Ordering::Relaxed) {
-            eprintln!();
-        }
+        self.meter
+            .lock()
+            .expect("poisoned")
+            .write(line(done, all, elapsed));
     }
 }
 

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::config::Config;
+use crate::config::{Addresses, Config};
 use crate::host::Host;
 use crate::line::Line;
 use crate::listener::{Filtered, Listener};
@@ -60,8 +60,7 @@ impl Server {
     ///
     /// See [`Error`]; nothing is left running then.
     pub async fn bind(config: Config) -> Result<Self, Error> {
-        let (listener, local_address) = listen_on(config.listen).await?;
-        let listener = Filtered::new(listener, config.addresses.clone());
+        let (listener, local_address) = listen_on(config.listen, &config.addresses).await?;
         Self::serve_at(config, listener, local_address).await
     }
 
@@ -108,7 +107,7 @@ impl Server {
         };
         let secure = acceptor.is_some();
         let grpc_listener = match config.legacy.grpc {
-            Some(listen) => match listen_on(listen).await {
+            Some(listen) => match listen_on(listen, &config.addresses).await {
                 Ok(listener) => Some(listener),
                 Err(error) => {
                     workspace.close().await;
@@ -194,11 +193,11 @@ impl Server {
     }
 }
 
-async fn listen_on(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+async fn listen_on(listen: SocketAddr, addresses: &Addresses) -> Result<(Filtered, SocketAddr), Error> {
     let refused = |source| Error::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    Ok((listener, address))
+    Ok((Filtered::new(listener, addresses.clone()), address))
 }
 
 /// What is served at a port.

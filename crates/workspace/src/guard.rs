@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use openagents_protocol::call::{HeldMessage, HeldMessages, Unblock, Unblocked};
-use openagents_protocol::record::{Act, Body, Record};
+use openagents_protocol::record::{Act, Body, MODERATION, Record};
 use openagents_protocol::{
     Address, AgentId, ChannelName, ErrorBody, ErrorCode, EventId, EventName, Header, Sequence, Source,
     Visibility,
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::calls::{seconds, unreadable};
 use crate::decide::Wish;
+use crate::entitlement::{is_visible, may_read_history};
 use crate::state::State;
 use crate::workspace::{Caller, Workspace};
 
@@ -339,6 +340,15 @@ impl Workspace {
     /// `forbidden` unless the caller moderates.
     pub async fn list_held(&self, caller: &Caller) -> Result<HeldMessages, ErrorBody> {
         let held = self.held(caller).await?;
+        let snapshot = self.snapshot();
+        // Who moderates a channel reads what it is to decide about; everything else is for who may read it anyhow.
+        let is_told = |header: &Header, limit: &str| match &header.destination {
+            Address::Channel(channel) => {
+                let inside = || may_read_history(&snapshot.state, &caller.agent_id, channel);
+                is_visible(&caller.agent_id, header) && (limit == MODERATION || inside())
+            }
+            _ => false,
+        };
         let tell = |record: &Record| {
             let limit = match &record.header.act {
                 Act::Held { limit, .. } => limit.clone(),
@@ -349,9 +359,8 @@ impl Workspace {
                 sequence: record.sequence,
                 sender_id: record.header.source.to_string(),
                 destination_id: record.header.destination.to_string(),
+                content: is_told(&record.header, &limit).then(|| record.content()),
                 limit,
-                // What two agents write each other is theirs alone, also when it is held.
-                content: matches!(record.header.destination, Address::Channel(_)).then(|| record.content()),
                 timestamp: seconds(record.header.time_ms),
             }
         };

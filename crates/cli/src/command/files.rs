@@ -4,7 +4,6 @@ mod target;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -248,11 +247,10 @@ async fn upload(wanted: Upload, output: Output) -> anyhow::Result<()> {
     if let Some(mime_type) = &wanted.mime_type {
         sending = sending.mime_type(mime_type);
     }
-    let progress = Arc::new(Progress::new(output));
-    let told = Arc::clone(&progress);
-    let sent = sending.progress(move |done, all| told.tell(done, all)).await;
+    let progress = Progress::new(output);
+    let sent = sending.progress(move |done, all| progress.tell(done, all)).await;
     client.disconnect().await;
-    let file = sent.inspect_err(|_| progress.break_off()).map_err(plain)?;
+    let file = sent.map_err(plain)?;
     match output {
         Output::Json => output::json(&file)?,
         Output::Human => {
@@ -328,15 +326,11 @@ async fn fetch(
             path.display()
         );
     }
-    let progress = Arc::new(Progress::new(output));
-    let told = Arc::clone(&progress);
+    let progress = Progress::new(output);
     let fetching = workspace
         .download_file(file_id.as_str(), &path)
-        .progress(move |done, all| told.tell(done, all));
-    let path = fetching
-        .await
-        .inspect_err(|_| progress.break_off())
-        .map_err(plain)?;
+        .progress(move |done, all| progress.tell(done, all));
+    let path = fetching.await.map_err(plain)?;
     Ok(Some((file, path)))
 }
 

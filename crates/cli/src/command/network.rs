@@ -218,12 +218,13 @@ mod tests {
         let (_, config) = read(&lines.join("\n"));
         let default = Config::new("data");
         let (shown, default) = (config.workspace, default.workspace);
-        // Two intervals in one key: the other one is that of `system.heartbeat`.
+        // Two of them in one key: the others are that of `system.heartbeat`, and that of official clients.
         assert_eq!(config.limits.ping_after.as_secs(), 15);
         let told = |settings: &openagents_server::Settings| {
             let mut settings = settings.clone();
             settings.name.clear();
             settings.heartbeat = std::time::Duration::ZERO;
+            settings.agent_timeout = std::time::Duration::ZERO;
             format!("{settings:?}")
         };
         assert_eq!(told(&shown), told(&default));

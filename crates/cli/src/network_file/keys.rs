@@ -21,6 +21,12 @@ pub(super) struct File {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) runtime_limit: Option<Span>,
     pub(super) shutdown_timeout: Option<Span>,
+    pub(super) network_profile: Option<Profile>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Profile {
+    pub(super) network_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,6 +47,7 @@ pub(super) struct Network {
     pub(super) rate_limiting_enabled: Option<bool>,
     pub(super) max_requests_per_minute: Option<NonZeroU32>,
     pub(super) security: Option<Security>,
+    pub(super) recommended_transport: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,6 +90,8 @@ pub(super) struct TransportConfig {
     pub(super) ping_interval: Option<Period>,
     pub(super) ping_timeout: Option<Period>,
     pub(super) max_message_size: Option<Size>,
+    /// Of a `grpc` transport: the same, spelled differently.
+    pub(super) max_receive_message_size: Option<Size>,
 }
 
 #[derive(Debug, Deserialize)]

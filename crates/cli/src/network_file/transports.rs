@@ -31,6 +31,11 @@ pub(super) fn take(
         if transport.kind == "grpc" && effect.grpc.is_none() {
             let written = transport.config.unwrap_or_default();
             let port = written.port.or(transport.port).unwrap_or(GRPC_PORT);
+            let most = written.max_message_size.or(written.max_receive_message_size);
+            if let Some(most) = most {
+                config.legacy.max_message_bytes = most.in_memory();
+            }
+            leave_out_of_grpc(&written, &path, effect);
             effect.grpc = Some((written.host.or(transport.host), port));
             continue;
         }
@@ -67,6 +72,30 @@ pub(super) fn take(
         take_config(written, &path, folder, config)?;
     }
     Ok(())
+}
+
+/// What is said for gRPC by itself, and holds for all ports alike.
+fn leave_out_of_grpc(written: &TransportConfig, path: &str, effect: &mut Effect) {
+    let said = [
+        ("max_connections", written.max_connections.is_some()),
+        ("max_request_size", written.max_request_size.is_some()),
+        ("request_timeout", written.request_timeout.is_some()),
+        ("keep_alive", written.keep_alive.is_some()),
+        ("cors_enabled", written.cors_enabled.is_some()),
+        ("cors_origins", written.cors_origins.is_some()),
+        ("tls_enabled", written.tls_enabled),
+        ("tls_cert_path", written.tls_cert_path.is_some()),
+        ("tls_key_path", written.tls_key_path.is_some()),
+        ("path", written.path.is_some()),
+        ("ping_interval", written.ping_interval.is_some()),
+        ("ping_timeout", written.ping_timeout.is_some()),
+    ];
+    for (key, _) in said.into_iter().filter(|(_, written)| *written) {
+        let why = "the http transport says it for all ports";
+        effect
+            .left_out
+            .push(LeftOut::new(format!("{path}.config.{key}"), why));
+    }
 }
 
 fn take_config(

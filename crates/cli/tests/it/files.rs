@@ -1,7 +1,9 @@
 //! `openagents files`.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
+use openagents_client::AgentClient;
 use serde_json::json;
 
 use crate::harness::{finish, served};
@@ -155,5 +157,38 @@ async fn what_cannot_be_sent_or_fetched_is_said_before_it_begins() {
     let id = shared["file_id"].as_str().unwrap();
     check(&["download", id], "\"../evil\" is no name for a file here").await;
     check(&["download", id, "nowhere/a.txt"], "cannot use nowhere/a.txt").await;
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_transfer_tells_how_far_it_is_up_to_the_last_byte() {
+    let (folder, served) = served().await;
+    let path = folder.path().join("data.bin");
+    fs::write(&path, vec![7; 300_000]).unwrap();
+    let client = AgentClient::new("ana");
+    client
+        .connect_to_server(served.url.as_str(), served.port())
+        .await
+        .unwrap();
+    let workspace = client.workspace();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = |told: &Arc<Mutex<Vec<(u64, u64)>>>| {
+        let told = Arc::clone(told);
+        move |done, all| told.lock().unwrap().push((done, all))
+    };
+    let upload = workspace.upload_file(&path).progress(tell(&told));
+    let shared = upload.await.unwrap();
+    let sent = std::mem::take(&mut *told.lock().unwrap());
+    let copy = folder.path().join("copy.bin");
+    let download = workspace
+        .download_file(&shared.file_id, &copy)
+        .progress(tell(&told));
+    download.await.unwrap();
+    let fetched = std::mem::take(&mut *told.lock().unwrap());
+    for steps in [sent, fetched] {
+        assert!(steps.is_sorted() && 2 <= steps.len(), "{steps:?}");
+        assert_eq!(steps.last(), Some(&(300_000, 300_000)));
+    }
+    client.disconnect().await;
     served.stop().await;
 }

@@ -50,7 +50,7 @@ network:
   mode: centralized
   transports:
     - {type: http, config: {port: 0, serve_mcp: true}}
-    - {type: grpc, config: {port: 8600}}
+    - {type: mcp, config: {port: 8800}}
   mods:
     - name: openagents.mods.workspace.messaging
       config: {default_channels: [{name: ideas, description: Loose ends}]}
@@ -69,7 +69,7 @@ network_profile: {discoverable: true}
     assert!(
         warnings[0].ends_with(
             "these settings have no effect: network.mode, network.transports[0].config.serve_mcp, \
-             network_profile, network.transports[1] (grpc)"
+             network_profile.discoverable, network.transports[1] (mcp)"
         ),
         "{log}"
     );

@@ -154,7 +154,7 @@ pub struct HeldMessage {
     /// The limit of the loop guard that it ran into: `hops`, `pair`, `thread`, `agent`; or `moderation`, where its
     /// channel is moderated.
     pub limit: String,
-    /// What it says; only of messages to a channel.
+    /// What it says: of messages to a channel that the asker may read, or that is moderated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub content: Option<Json>,

@@ -56,6 +56,9 @@ pub(super) async fn process(host: &Arc<Host>, way: &Arc<dyn Way>, request: Reque
         })
         .into();
     };
+    if let Err(error) = workspace.take_request(&caller.agent_id) {
+        return Answer::refused(error.message).into();
+    }
     if let Some(answer) = system::answer(host, &caller, &request).await {
         return answer.into();
     }

@@ -1,9 +1,9 @@
-//! `network.mods`: the messaging mod, which is what this server does.
+//! `network.mods`: the messaging mod, which is what this server does, and those that are there for the official client.
 
 use anyhow::Context;
 use openagents_protocol::ChannelName;
 use openagents_protocol::call::ChannelSettings;
-use openagents_server::{ConfiguredChannel, Settings};
+use openagents_server::{Config, ConfiguredChannel, Mods, Settings};
 
 use super::keys::{DefaultChannel, Mod, ModConfig};
 use super::values::rate;
@@ -15,12 +15,16 @@ const MESSAGING: &str = "workspace.messaging";
 const MESSAGES_PER_MINUTE: u32 = 60;
 const FILES_PER_HOUR: u32 = 10;
 
-/// Takes what the messaging mod is told; the others are left out.
-pub(super) fn take(mods: Vec<Mod>, settings: &mut Settings, effect: &mut Effect) -> anyhow::Result<()> {
+/// Takes what the messaging mod is told, and whether those for the official client are wanted; the others are left out.
+pub(super) fn take(mods: Vec<Mod>, config: &mut Config, effect: &mut Effect) -> anyhow::Result<()> {
     let mut channels = None;
     for (index, one) in mods.into_iter().enumerate() {
         let path = format!("network.mods[{index}]");
         let short = one.name.strip_prefix("openagents.mods.").unwrap_or(&one.name);
+        if let Some(switch) = switch_of(short, &mut config.legacy.mods) {
+            *switch = one.enabled;
+            continue;
+        }
         if short != MESSAGING {
             if one.enabled {
                 effect.left_out.push(LeftOut::new(path, one.name));
@@ -33,20 +37,30 @@ pub(super) fn take(mods: Vec<Mod>, settings: &mut Settings, effect: &mut Effect)
                 .left_out
                 .push(LeftOut::new(format!("{path}.enabled"), what));
         }
-        let Some(mut config) = one.config else { continue };
-        for (at, channel) in config.default_channels.take().into_iter().flatten().enumerate() {
+        let Some(mut written) = one.config else { continue };
+        for (at, channel) in written.default_channels.take().into_iter().flatten().enumerate() {
             let name = ChannelName::from_written(&channel.name)
                 .with_context(|| format!("{path}.config.default_channels[{at}]"))?;
             channels
                 .get_or_insert_with(Vec::new)
                 .push(configured(name, channel));
         }
-        take_config(config, settings);
+        take_config(written, &mut config.workspace);
     }
     if let Some(channels) = channels {
-        settings.channels = channels;
+        config.workspace.channels = channels;
     }
     Ok(())
+}
+
+/// Whether a mod is there that only the official client knows of.
+fn switch_of<'a>(name: &str, mods: &'a mut Mods) -> Option<&'a mut bool> {
+    match name {
+        "discovery.agent_discovery" => Some(&mut mods.discovery),
+        "communication.simple_messaging" => Some(&mut mods.simple_messaging),
+        "core.shared_cache" => Some(&mut mods.shared_cache),
+        _ => None,
+    }
 }
 
 fn configured(name: ChannelName, written: DefaultChannel) -> ConfiguredChannel {
