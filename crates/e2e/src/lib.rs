@@ -5,6 +5,7 @@
 //! wait for the thing itself inside [`within`], never for time to pass.
 
 mod disk;
+mod hash;
 pub mod ledger;
 mod peer;
 mod rest;
@@ -15,6 +16,7 @@ mod workspace;
 use std::time::Duration;
 
 pub use disk::Disk;
+pub use hash::sha256;
 pub use peer::{Ended, Peer, memory_kib};
 pub use rest::{Reply, Request};
 pub use stage::{Heard, Stage, check_event, keys, payload_keys};

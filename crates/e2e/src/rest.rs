@@ -77,12 +77,12 @@ impl Request {
             stream.read_to_end(&mut answer).await?;
             anyhow::Ok(answer)
         };
-        Reply::read(within(SOON, exchange).await?)
+        Reply::read(&within(SOON, exchange).await?)
     }
 }
 
 impl Reply {
-    fn read(answer: Vec<u8>) -> anyhow::Result<Self> {
+    fn read(answer: &[u8]) -> anyhow::Result<Self> {
         let end = answer
             .windows(4)
             .position(|window| window == b"\r\n\r\n")

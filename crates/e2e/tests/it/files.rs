@@ -5,21 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openagents_client::{AgentClient, ChannelPermissions, ChannelSettings, FileError, Grantee};
-use openagents_e2e::{Peer, SOON, Stage, Workspace, check_event, keys, within};
+use openagents_e2e::{Peer, SOON, Stage, Workspace, check_event, keys, sha256, within};
 use openagents_protocol::ErrorCode;
 use openagents_protocol::call::{GetFile, ListFiles};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use crate::tokens::Tokens;
-
-fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
 
 /// A local file in a directory of its own.
 struct Local(tempfile::TempDir);
@@ -159,7 +151,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     let carol = stage.agent("carol").workspace();
     let ids =
         |files: Vec<openagents_client::FileInfo>| files.into_iter().map(|file| file.id).collect::<Vec<_>>();
-    assert_eq!(ids(carol.list_files().await?), [for_all.id.clone()]);
+    assert_eq!(ids(carol.list_files().await?), std::slice::from_ref(&for_all.id));
     assert_eq!(
         ids(alice.list_files().await?),
         [for_all.id.clone(), in_dev.id.clone(), to_bob.id.clone()]
@@ -199,7 +191,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     };
     assert_eq!(
         ids(stage.agent("alice").call(with_bob).await?.files),
-        [to_bob.id.clone()]
+        std::slice::from_ref(&to_bob.id)
     );
     let of_dev = ListFiles {
         channel: Some("dev".to_owned()),
@@ -207,7 +199,7 @@ async fn a_file_is_for_those_it_was_shared_with() -> anyhow::Result<()> {
     };
     assert_eq!(
         ids(stage.agent("alice").call(of_dev.clone()).await?.files),
-        [in_dev.id.clone()]
+        std::slice::from_ref(&in_dev.id)
     );
     assert!(stage.agent("carol").call(of_dev).await?.files.is_empty());
 

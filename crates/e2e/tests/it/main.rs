@@ -1,10 +1,13 @@
 //! End-to-end suites.
 
 mod agents;
+mod bad_input;
 mod channels;
 mod direct;
+mod explain;
 mod files;
 mod groups;
+mod guard;
 mod kill;
 mod meeting;
 mod messages;
