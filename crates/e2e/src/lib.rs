@@ -6,6 +6,7 @@
 
 mod dice;
 mod disk;
+mod hash;
 pub mod ledger;
 mod official;
 mod peer;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use dice::Dice;
 pub use disk::Disk;
+pub use hash::sha256;
 pub use official::{Official, TRANSPORTS};
 pub use peer::{Ended, Peer, memory_kib};
 pub use rest::{Reply, Request};

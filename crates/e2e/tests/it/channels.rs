@@ -80,13 +80,9 @@ async fn topic_rules_and_rights_are_told_to_the_members() -> anyhow::Result<()> 
     assert!(dev.set_topic("Release 2").await.success);
     stage.silence().await?;
 
-    let settings = ChannelSettings {
-        max_file_size: Some(1000),
-        allowed_file_types: Some(vec![".CSV".to_owned(), "md".to_owned()]),
-        auto_archive_days: Some(30),
-        enable_threading: Some(true),
-        ..Default::default()
-    };
+    let settings = json!({"max_file_size": 1000, "allowed_file_types": [".CSV", "md"], "auto_archive_days": 30,
+                          "enable_threading": true});
+    let settings: ChannelSettings = serde_json::from_value(settings)?;
     assert!(dev.configure(settings).await.success);
     let event = stage.heard_once_by(&["bob"]).await?;
     check_event(&event, "channel.configured", "channel settings");

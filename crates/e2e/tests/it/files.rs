@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use openagents_client::{AgentClient, ChannelPermissions, ChannelSettings, FileError, Grantee};
-use openagents_e2e::{Peer, SOON, Stage, Workspace, check_event, keys, within};
+use openagents_e2e::{Peer, SOON, Stage, Workspace, check_event, keys, sha256, within};
 use openagents_protocol::ErrorCode;
 use openagents_protocol::call::{GetFile, ListFiles};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use crate::tokens::Tokens;
-
-fn sha256(content: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(content))
-}
 
 /// A local file in a directory of its own.
 struct Local(tempfile::TempDir);

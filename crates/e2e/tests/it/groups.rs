@@ -1,18 +1,13 @@
 //! Groups: who is in which, and what its agents may do.
 
 use openagents_client::AgentClient;
-use openagents_e2e::{SOON, Stage, Workspace, check_event, within};
+use openagents_e2e::{SOON, Stage, Workspace, check_event, sha256, within};
 use openagents_server::{Config, Group};
 use serde_json::json;
-use sha2::{Digest, Sha256};
-
-fn hash(password: &str) -> String {
-    format!("{:x}", Sha256::digest(password.as_bytes()))
-}
 
 fn group(name: &str, password: &str, permissions: &[&str]) -> Group {
     Group {
-        password_hash: Some(hash(password)),
+        password_hash: Some(sha256(password.as_bytes())),
         permissions: Some(permissions.iter().map(|&name| name.to_owned()).collect()),
         ..Group::open(name)
     }
@@ -56,7 +51,7 @@ async fn join(workspace: &Workspace, agent_id: &str, password: Option<&str>) -> 
 #[tokio::test]
 async fn agents_join_with_their_passwords_and_meet_their_rights() -> anyhow::Result<()> {
     let workspace = Workspace::serve_with(configure).await?;
-    let moderator = join(&workspace, "moderator", Some(&hash("mod-secret"))).await?;
+    let moderator = join(&workspace, "moderator", Some(&sha256(b"mod-secret"))).await?;
     let user = join(&workspace, "user", Some("user-secret")).await?;
     let bot = join(&workspace, "bot", Some("bot-secret")).await?;
     let guest = join(&workspace, "guest", None).await?;

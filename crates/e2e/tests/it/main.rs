@@ -2,11 +2,14 @@
 
 mod agents;
 mod backup;
+mod bad_input;
 mod channels;
 mod direct;
 mod examples;
+mod explain;
 mod files;
 mod groups;
+mod guard;
 mod kill;
 mod meeting;
 mod messages;

@@ -2,6 +2,7 @@
 
 use openagents_client::{ChannelPermissions, ChannelSettings, Grantee, Message};
 use openagents_e2e::{Stage, check_event};
+use openagents_protocol::ErrorCode;
 use openagents_protocol::call::GetMessage;
 use serde_json::json;
 
@@ -145,6 +146,14 @@ async fn a_reply_to_what_is_not_there_is_refused() -> anyhow::Result<()> {
     );
     let unknown = general.get_thread("no-such-message", 1)?.await;
     assert_eq!(unknown.expect_err("unknown").code(), "message_not_found");
+    let unknown = stage
+        .workspace()
+        .get("messages/no-such-message/replies", "alice")
+        .await?;
+    assert_eq!(
+        unknown.refusal()?,
+        (404, ErrorCode::MessageNotFound, Some("message_id".into()))
+    );
     stage.silence().await?;
     stage.end().await;
     Ok(())

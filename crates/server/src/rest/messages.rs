@@ -153,7 +153,17 @@ pub(super) async fn list_replies(
 ) -> Result<Json<Messages>, Refusal> {
     let caller = visitor.caller()?;
     let params = page.of_thread(event_id("message_id", &written)?);
-    Ok(Json(visitor.workspace.list_messages(&caller, params).await?))
+    let replies = visitor.workspace.list_messages(&caller, params).await;
+    // The path has it under another name than the call.
+    let blame = |field: String| match field.as_str() {
+        "thread_id" => "message_id".to_owned(),
+        _ => field,
+    };
+    let replies = replies.map_err(|error| ErrorBody {
+        field: error.field.map(blame),
+        ..error
+    });
+    Ok(Json(replies?))
 }
 
 /// Reacts to a message; a second time changes nothing.

@@ -234,7 +234,11 @@ impl Workspace {
                 })
             }
             (None, None, Some(root)) => {
-                let record = self.readable_message(caller, root).await?;
+                let record = self.readable_message(caller, root).await;
+                let record = record.map_err(|error| ErrorBody {
+                    field: error.field.map(|_| "thread_id".to_owned()),
+                    ..error
+                })?;
                 Ok(History {
                     stream: Stream::Thread(root.clone()),
                     since: record.sequence,
