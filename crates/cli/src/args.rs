@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
     agents, backup, bench, channels, completions, conversations, delete, demo, edit, emit, explain, files,
-    held, history, info, message, network, permissions, post, react, rebuild, restore, send, serve, status,
-    tail, token, unblock,
+    held, history, info, message, network, permissions, post, react, rebuild, restore, search, send, serve,
+    status, tail, token, unblock,
 };
 use crate::output::Output;
 
@@ -72,6 +72,7 @@ pub(crate) enum Command {
     Emit(emit::Arguments),
     Tail(tail::Arguments),
     History(history::Arguments),
+    Search(Box<search::Arguments>),
     Conversations(conversations::Arguments),
     Message(message::Arguments),
     React(react::Arguments),

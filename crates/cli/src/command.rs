@@ -22,6 +22,7 @@ pub(crate) mod post;
 pub(crate) mod react;
 pub(crate) mod rebuild;
 pub(crate) mod restore;
+pub(crate) mod search;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod status;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Emit(arguments) => emit::run(arguments, output).await,
         Command::Tail(arguments) => tail::run(arguments, output).await,
         Command::History(arguments) => history::run(arguments, output).await,
+        Command::Search(arguments) => Box::pin(search::run(*arguments, output)).await,
         Command::Conversations(arguments) => conversations::run(arguments, output).await,
         Command::Message(arguments) => message::run(arguments, output).await,
         Command::React(arguments) => react::run(arguments, output).await,

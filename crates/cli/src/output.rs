@@ -21,6 +21,8 @@ pub(crate) enum Output {
 pub(crate) const AGENT: Style = AnsiColor::Cyan.on_default();
 /// Names of channels.
 pub(crate) const CHANNEL: Style = AnsiColor::Green.on_default();
+/// What was searched for.
+pub(crate) const MATCH: Style = AnsiColor::Yellow.on_default().bold();
 /// What matters less.
 pub(crate) const DIM: Style = Style::new().dimmed();
 /// What matters more.

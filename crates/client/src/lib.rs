@@ -25,8 +25,9 @@ mod workspace;
 
 pub use openagents_protocol as protocol;
 pub use openagents_protocol::call::{
-    AgentInfo, ChannelInfo, ChannelPermissions, ChannelSettings, Conversation, FileInfo, Grantee, Message,
-    Messages, ModInfo, Permissions, ReactAction, Reaction, Subscription, WorkspaceInfo,
+    AgentInfo, ChannelInfo, ChannelPermissions, ChannelSettings, Conversation, FileInfo, FoundMessage,
+    FoundMessages, Grantee, Message, Messages, ModInfo, Permissions, ReactAction, Reaction, SnippetPart,
+    Subscription, WorkspaceInfo,
 };
 pub use openagents_protocol::frame::{Backlog, Welcome};
 pub use openagents_protocol::{
@@ -49,5 +50,6 @@ pub use worker::{
     ReplyMessageContext, RunningWorker, StartWorker, Worker, WorkerAgent, WorkerError, WorkerSettings,
 };
 pub use workspace::{
-    AgentConnection, Channel, DownloadFile, FileContent, GetMessages, Post, Thread, UploadFile, Workspace,
+    AgentConnection, Channel, DownloadFile, FileContent, GetMessages, Post, Search, Thread, UploadFile,
+    Workspace,
 };

@@ -6,6 +6,7 @@ mod download;
 mod files;
 mod messages;
 mod post;
+mod search;
 
 pub use agent::AgentConnection;
 pub use channel::{Channel, Thread};
@@ -13,6 +14,7 @@ pub use download::{DownloadFile, FileContent};
 pub use files::UploadFile;
 pub use messages::GetMessages;
 pub use post::Post;
+pub use search::Search;
 
 use openagents_protocol::call::{
     AgentInfo, ChannelInfo, Conversation, CreateChannel, GetMessage, GetWorkspace, ListChannels,

@@ -88,6 +88,7 @@ fn described() -> OpenApiRouter<Arc<Host>> {
         .routes(routes!(messages::list_replies))
         .routes(routes!(messages::react, messages::remove_reaction))
         .routes(routes!(messages::list_conversations))
+        .routes(routes!(messages::search_messages))
         .routes(routes!(files::list_files, files::upload_file))
         .routes(routes!(files::get_file, files::delete_file))
         .routes(routes!(files::download_file))

@@ -1,7 +1,7 @@
 //! The commands that use a workspace.
 
 use openagents_client::{AgentClient, Event};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Running, Served, openagents, run, served, within};
 
@@ -74,6 +74,74 @@ async fn what_is_posted_is_watched_and_remembered() {
         .await
         .json();
     assert_eq!(older["message_id"], id);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_said_is_found_again() {
+    let (_folder, served) = served().await;
+    for (channel, agent, text) in [
+        ("general", "alice", "The deployment failed"),
+        ("ops", "bob", "Deployed \u{1b}[31magain,\nand it works"),
+        ("general", "bob", "nothing to see"),
+    ] {
+        served.run(&["post", channel, text, "--agent", agent]).await.ok();
+    }
+    let found = served.run(&["search", "deploy*"]).await;
+    assert_eq!(found.stderr, "");
+    let told = found.ok();
+    let told: Vec<&str> = told
+        .lines()
+        .map(|line| line.split_once(':').map_or(line, |(_, told)| &told[6..]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "bob #ops Deployed \\u{1b}[31magain,\\nand it works",
+            "alice #general The deployment failed",
+        ]
+    );
+    let narrowed = [
+        "search",
+        "deploy*",
+        "--channel",
+        "#general",
+        "--sender",
+        "alice",
+        "--since",
+        "1h",
+        "--json",
+    ];
+    let narrowed = served.run(&narrowed).await.json();
+    assert_eq!(narrowed["message"]["content"]["text"], "The deployment failed");
+    let snippet = json!([{"text": "The "}, {"text": "deployment", "matched": true}, {"text": " failed"}]);
+    assert_eq!(narrowed["snippet"], snippet);
+
+    let newest = served.run(&["search", "deploy*", "--limit", "1"]).await;
+    let before = newest.stderr.trim().strip_prefix("older ones: --before ");
+    let before = before.unwrap_or_else(|| panic!("{}", newest.stderr));
+    let older = served.run(&["search", "deploy*", "--before", before]).await.ok();
+    assert!(older.contains("failed") && !older.contains("works"), "{older}");
+
+    let nothing = served.run(&["search", "deploy*", "--until", "2020-01-01"]).await;
+    assert_eq!(
+        (nothing.code, nothing.stderr.as_str()),
+        (Some(0), "nothing found\n")
+    );
+    let senseless = served.run(&["search", "--", "--"]).await.failed();
+    insta::assert_snapshot!(senseless, @"error: the workspace refused the call: the query has no word: no letter, digit or emoji");
+    let elsewhere = served.run(&["search", "deploy*", "--channel", "elsewhere"]).await;
+    assert!(elsewhere.failed().contains("elsewhere"));
+    let colourful = served
+        .command(&["search", "failed"])
+        .env_remove("NO_COLOR")
+        .env("CLICOLOR_FORCE", "1")
+        .output();
+    let colourful = String::from_utf8(within(colourful).await.unwrap().stdout).unwrap();
+    assert!(
+        colourful.contains("\u{1b}[1m\u{1b}[33mfailed\u{1b}[0m"),
+        "{colourful:?}"
+    );
     served.stop().await;
 }
 

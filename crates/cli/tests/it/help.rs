@@ -23,6 +23,7 @@ async fn help_shows_the_commands_and_examples() {
       emit           Send an event
       tail           Watch what happens
       history        Read what was said
+      search         Search what was said
       conversations  List the agents that an agent writes with, the newest first
       message        Read one message
       react          React to a message
@@ -75,6 +76,7 @@ async fn every_command_has_help() {
         "emit",
         "tail",
         "history",
+        "search",
         "conversations",
         "message",
         "react",

@@ -16,6 +16,7 @@ mod messages;
 mod official;
 mod one_world;
 mod reactions;
+mod search;
 mod secure;
 mod small_client;
 mod stopped;

@@ -39,6 +39,13 @@ pub struct SearchMessages {
     pub limit: Option<u32>,
 }
 
+impl SearchMessages {
+    /// The default of [`SearchMessages::limit`].
+    pub const DEFAULT_LIMIT: u32 = 20;
+    /// The largest [`SearchMessages::limit`].
+    pub const MAX_LIMIT: u32 = 100;
+}
+
 /// What a search found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

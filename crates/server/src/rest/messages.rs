@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::response::Response;
 use openagents_protocol::call::{
-    Conversations, DeleteMessage, EditMessage, GetMessage, ListConversations, Message, Messages, Page,
-    PostMessage, React, ReactAction,
+    Conversations, DeleteMessage, EditMessage, FoundMessages, GetMessage, ListConversations, Message,
+    Messages, Page, PostMessage, React, ReactAction, SearchMessages,
 };
 use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, Event, EventResponse, InvalidName, Receipt,
@@ -213,4 +213,15 @@ pub(super) async fn list_conversations(
 ) -> Result<Json<Conversations>, Refusal> {
     let caller = visitor.caller()?;
     Ok(Json(visitor.workspace.list_conversations(&caller, params).await?))
+}
+
+/// Searches the messages that the agent may read, newest first.
+#[utoipa::path(get, path = "/rest/v1/search", tag = "messages", params(SearchMessages, Visitor),
+    responses((status = 200, body = FoundMessages), Refusal))]
+pub(super) async fn search_messages(
+    visitor: Visitor,
+    Params(params): Params<SearchMessages>,
+) -> Result<Json<FoundMessages>, Refusal> {
+    let caller = visitor.caller()?;
+    Ok(Json(visitor.workspace.search_messages(&caller, params).await?))
 }

@@ -44,16 +44,16 @@ pub(super) enum Ending {
 #[non_exhaustive]
 pub enum InvalidQuery {
     /// There is nothing to look for.
-    #[error("it has no word: no letter, digit or emoji")]
+    #[error("the query has no word: no letter, digit or emoji")]
     NoWords,
     /// It is too long.
-    #[error("it has {bytes} bytes, and at most {max} are allowed", max = Query::MAX_BYTES)]
+    #[error("the query has {bytes} bytes, and at most {max} are allowed", max = Query::MAX_BYTES)]
     TooLong {
         /// Its length.
         bytes: usize,
     },
     /// It has too many words.
-    #[error("it has {words} words, and at most {max} are allowed; in scripts without blanks each character is one", max = Query::MAX_WORDS)]
+    #[error("the query has {words} words, and at most {max} are allowed; in scripts without blanks each character is one", max = Query::MAX_WORDS)]
     TooManyWords {
         /// How many it has.
         words: usize,
@@ -195,16 +195,19 @@ mod tests {
 
     #[test]
     fn what_is_no_query_is_told_why() {
-        check("", "it has no word: no letter, digit or emoji");
-        check(r#" "" * -- ** "*" "#, "it has no word: no letter, digit or emoji");
+        check("", "the query has no word: no letter, digit or emoji");
+        check(
+            r#" "" * -- ** "*" "#,
+            "the query has no word: no letter, digit or emoji",
+        );
         check(
             &"x".repeat(1001),
-            "it has 1001 bytes, and at most 1000 are allowed",
+            "the query has 1001 bytes, and at most 1000 are allowed",
         );
         let many: Vec<String> = (0..33).map(|number| number.to_string()).collect();
         check(
             &many.join(" "),
-            "it has 33 words, and at most 32 are allowed; in scripts without blanks each character is one",
+            "the query has 33 words, and at most 32 are allowed; in scripts without blanks each character is one",
         );
         check(&many[..32].join(" "), &many[..32].join(" "));
     }

@@ -21,10 +21,6 @@ use crate::recent::Kept;
 use crate::rights::permission::READ_CHANNELS;
 use crate::workspace::{Caller, Workspace};
 
-/// The default of [`SearchMessages::limit`], and the most.
-const DEFAULT_LIMIT: u32 = 20;
-const MAX_LIMIT: u32 = 100;
-
 /// Records looked through in memory. If the index lags by more, it answers alone.
 const NEWER: usize = 4_096;
 
@@ -71,9 +67,9 @@ impl Workspace {
     async fn wanted(&self, caller: &Caller, params: &SearchMessages) -> Result<Search, ErrorBody> {
         let query = Query::parse(&params.query)
             .map_err(|error| ErrorBody::field(ErrorCode::InvalidField, "query", error.to_string()))?;
-        let limit = match params.limit.unwrap_or(DEFAULT_LIMIT) {
-            limit @ 1..=MAX_LIMIT => limit as usize,
-            _ => return Err(invalid("limit", format!("1 to {MAX_LIMIT}"))),
+        let limit = match params.limit.unwrap_or(SearchMessages::DEFAULT_LIMIT) {
+            limit @ 1..=SearchMessages::MAX_LIMIT => limit as usize,
+            _ => return Err(invalid("limit", format!("1 to {}", SearchMessages::MAX_LIMIT))),
         };
         let sender = params
             .sender
