@@ -15,6 +15,7 @@ mod meeting;
 mod messages;
 mod official;
 mod one_world;
+mod pages;
 mod reactions;
 mod search;
 mod secure;
