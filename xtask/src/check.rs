@@ -27,6 +27,35 @@ pub(crate) fn run(place: &Place, depth: Depth) -> Result<()> {
     step::run_all(place, &steps(depth))
 }
 
+/// Runs the part of the check that is about the Python package.
+pub(crate) fn python(place: &Place, wheel: bool) -> Result<()> {
+    let mut steps = vec![PYTHON];
+    if wheel {
+        steps.extend([BINARY, WHEEL, SOURCE_ARCHIVE]);
+    }
+    step::run_all(place, &steps)
+}
+
+const PYTHON: Step = Step {
+    title: "python: types and tests",
+    run: python::check,
+};
+
+const BINARY: Step = Step {
+    title: "binary: release build and its size",
+    run: measure_binary,
+};
+
+const WHEEL: Step = Step {
+    title: "wheel: the Python package and the server in it",
+    run: python::check_wheel,
+};
+
+const SOURCE_ARCHIVE: Step = Step {
+    title: "source archive: the Python package from nothing but it",
+    run: python::check_source_archive,
+};
+
 /// Cheap answers come first, so that a slip is found within seconds.
 fn steps(depth: Depth) -> Vec<Step> {
     let mut steps = vec![
@@ -66,10 +95,7 @@ fn steps(depth: Depth) -> Vec<Step> {
         },
     });
     steps.push(match depth {
-        Depth::Usual => Step {
-            title: "python: types and tests",
-            run: python::check,
-        },
+        Depth::Usual => PYTHON,
         Depth::Full => Step {
             title: "python: types and tests, and soak",
             run: python::check_fully,
@@ -89,19 +115,9 @@ fn steps(depth: Depth) -> Vec<Step> {
             run: fuzz_frames,
         });
     }
-    steps.push(Step {
-        title: "binary: release build and its size",
-        run: measure_binary,
-    });
-    steps.push(Step {
-        title: "wheel: the Python package and the server in it",
-        run: python::check_wheel,
-    });
+    steps.extend([BINARY, WHEEL]);
     if depth == Depth::Full {
-        steps.push(Step {
-            title: "source archive: the Python package from nothing but it",
-            run: python::check_source_archive,
-        });
+        steps.push(SOURCE_ARCHIVE);
     }
     steps
 }

@@ -1,6 +1,7 @@
 //! Every chore of the project, as `cargo xtask …`.
 //!
 //! - `check` runs everything that must hold before a change is merged; the CI runs exactly this.
+//! - `python` runs the part of it that is about the Python package.
 //! - `fix` does what a machine can do about it: lint suggestions and formatting.
 //! - `map` holds the source against the rules of `ARCHITECTURE.md`.
 //!
@@ -41,6 +42,12 @@ enum Chore {
         #[arg(long)]
         full: bool,
     },
+    /// Check the Python package alone: types, tests, and with --wheel the wheel
+    Python {
+        /// Build the release binary and the wheel around it, and the source archive, and use them
+        #[arg(long)]
+        wheel: bool,
+    },
     /// Apply lint suggestions and format the source
     Fix,
     /// Hold the source against the rules of ARCHITECTURE.md
@@ -62,6 +69,7 @@ fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Check { full: false } => check::run(&place, check::Depth::Usual),
         Chore::Check { full: true } => check::run(&place, check::Depth::Full),
+        Chore::Python { wheel } => check::python(&place, *wheel),
         Chore::Fix => fix::run(&place),
         Chore::Map => map::run(&place),
     }

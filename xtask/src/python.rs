@@ -71,7 +71,7 @@ pub(crate) fn prepare(place: &Place, environment: &Environment) -> Result<PathBu
 
 /// Checks the types of the package, and runs its tests against the server of this source.
 pub(crate) fn check(place: &Place) -> Result<()> {
-    run_tests(place, &["-m", "not full"])
+    run_tests(place, &[])
 }
 
 /// The same, with the tests that take long.

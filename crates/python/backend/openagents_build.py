@@ -25,7 +25,11 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1]
 ROOT = FOLDER.parents[1]
 CRATES = ["cli", "client", "protocol", "python", "server", "store", "workspace"]
 TOP_FILES = ["Cargo.lock", "LICENSE", "clippy.toml", "rustfmt.toml"]
+SCRIPTS = FOLDER / "data" / "scripts"
 NOT_SHIPPED = {"__pycache__", "data", "dist", "target", "tests"}
+
+# Maturin wants the folder that its settings name, also where it only reads them.
+SCRIPTS.mkdir(parents=True, exist_ok=True)
 
 get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
 get_requires_for_build_editable = maturin.get_requires_for_build_editable
@@ -52,11 +56,9 @@ def build_editable(
 
 def stage_server() -> None:
     """Puts the server where maturin finds scripts."""
-    scripts = FOLDER / "data" / "scripts"
-    scripts.mkdir(parents=True, exist_ok=True)
     name = "openagents.exe" if sys.platform == "win32" else "openagents"
     built = os.environ.get("OPENAGENTS_SERVER_BINARY") or build_server(name)
-    shutil.copy2(built, scripts / name)
+    shutil.copy2(built, SCRIPTS / name)
 
 
 def build_server(name: str) -> str:

@@ -131,6 +131,7 @@ class WorkerAgent:
         self._handlers = self._decorated()
         self._ready: asyncio.Event | None = None
         self._stopped: asyncio.Event | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._scheduled: set[asyncio.Task[Any]] = set()
         self._thread: _LoopThread | None = None
@@ -252,6 +253,7 @@ class WorkerAgent:
             options.setdefault("use_tls", secure)
         self._ready = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._leaving = None
         # `*` selects everything; what the handlers name besides makes the client follow the workspace itself.
         named = [pattern for pattern, _ in self._handlers]
         self.client.register_event_handler(self._take, ["*", *named])
@@ -264,6 +266,7 @@ class WorkerAgent:
             **options,
         )
         if not joined:
+            self._stopped = None
             self.client.unregister_event_handler(self._take)
             raise self.client.connect_error or NotConnectedError("could not connect", code="unreachable")
         self._client._dispatcher.on_end = self._stopped.set
@@ -274,13 +277,21 @@ class WorkerAgent:
 
     async def async_stop(self) -> None:
         """Leaves gracefully from inside a loop; see `stop`."""
-        if self._stopped is None or self._ready is None or self._stopped.is_set():
+        if self._stopped is None:
             return
+        current = asyncio.current_task()
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._leave(current))
+        elif current in self._running:
+            # Who leaves waits for this hook already.
+            return
+        await asyncio.shield(self._leaving)
+
+    async def _leave(self, asking: asyncio.Task[Any] | None) -> None:
         self.client.unregister_event_handler(self._take)
         for task in self._scheduled:
             task.cancel()
-        current = asyncio.current_task()
-        running = [task for task in self._running if task is not current]
+        running = [task for task in self._running if task is not asking]
         if running:
             _, late = await asyncio.wait(running, timeout=self.shutdown_grace)
             if late:
@@ -289,8 +300,9 @@ class WorkerAgent:
             await asyncio.wait_for(self._call("on_shutdown", self.on_shutdown()), self.shutdown_grace)
         except asyncio.TimeoutError:
             logger.warning("%s: on_shutdown did not return in time", self.agent_id)
-        self._stopped.set()
         await self.client.disconnect()
+        if self._stopped is not None:
+            self._stopped.set()
 
     async def _until_stopped(self) -> None:
         if self._stopped is not None:
