@@ -17,7 +17,7 @@ use openagents_protocol::legacy::{
     Event, EventResponse, HeartbeatRequest, HeartbeatResponse, RegisterAgentRequest, RegisterAgentResponse,
     UnregisterAgentRequest, UnregisterAgentResponse,
 };
-use openagents_server::{Config, DefaultMembership, Group, Mods};
+use openagents_server::{Config, ConfiguredChannel, DefaultMembership, Group, Mods};
 use serde_json::{Value, json};
 
 use crate::harness::Running;
@@ -547,7 +547,8 @@ async fn core_with_mods() -> Differences {
         config.legacy.mods.simple_messaging = false;
         config.legacy.mods.broadcast_connection = true;
         config.legacy.mods.broadcast_disconnection = true;
-        config.workspace.channels = vec![("general".parse().unwrap(), "General chat".to_owned())];
+        config.workspace.channels =
+            vec![ConfiguredChannel::new("general".parse().unwrap()).described("General chat")];
     })
     .await;
     let mut run = Run::against(&running).await;
@@ -609,8 +610,8 @@ async fn messaging() -> Differences {
     let running = Running::with(|config| {
         quick(config);
         config.workspace.channels = vec![
-            ("general".parse().unwrap(), "General discussion".to_owned()),
-            ("random".parse().unwrap(), "Channel random".to_owned()),
+            ConfiguredChannel::new("general".parse().unwrap()).described("General discussion"),
+            ConfiguredChannel::new("random".parse().unwrap()).described("Channel random"),
         ];
     })
     .await;
