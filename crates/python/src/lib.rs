@@ -3,9 +3,9 @@
 //! Python holds the documented classes, in `python/openagents/`; each stands on one class of this crate that does the
 //! work. Three things make up the border:
 //!
-//! - [`runtime`]: the threads of this process and their end before that of the interpreter;
-//! - [`event_loop`] and [`awaitable`]: results cross to the loop in batches, with one `call_soon_threadsafe` each;
-//! - [`feed`] and [`reader`]: events, handled on the loop and acknowledged when they are.
+//! - `runtime`: the threads of this process and their end before that of the interpreter;
+//! - `event_loop` and `awaitable`: results cross to the loop in batches, with one `call_soon_threadsafe` each;
+//! - `feed` and `reader`: events, handled on the loop and acknowledged when they are.
 
 #![allow(
     clippy::needless_pass_by_value,

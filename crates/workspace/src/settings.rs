@@ -99,10 +99,10 @@ impl Default for Settings {
             name: "workspace".to_owned(),
             description: String::new(),
             durability: Durability::Fsync,
-            channels: vec![ConfiguredChannel {
-                description: "Everybody is here".to_owned(),
-                ..ConfiguredChannel::new("general".parse().expect("a valid name"))
-            }],
+            channels: vec![
+                ConfiguredChannel::new("general".parse().expect("a valid name"))
+                    .described("Everybody is here"),
+            ],
             first_post: FirstPost::CreatesChannel,
             default_membership: DefaultMembership::Everyone,
             lease: Duration::from_secs(30),
@@ -155,6 +155,14 @@ impl ConfiguredChannel {
             name,
             description: String::new(),
             settings: ChannelSettings::default(),
+        }
+    }
+
+    /// The channel with a description.
+    pub fn described(self, description: impl Into<String>) -> Self {
+        Self {
+            description: description.into(),
+            ..self
         }
     }
 }

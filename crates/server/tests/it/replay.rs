@@ -547,7 +547,8 @@ async fn core_with_mods() -> Differences {
         config.legacy.mods.simple_messaging = false;
         config.legacy.mods.broadcast_connection = true;
         config.legacy.mods.broadcast_disconnection = true;
-        config.workspace.channels = vec![channel("general", "General chat")];
+        config.workspace.channels =
+            vec![ConfiguredChannel::new("general".parse().unwrap()).described("General chat")];
     })
     .await;
     let mut run = Run::against(&running).await;
@@ -604,20 +605,13 @@ async fn client_captures() -> Differences {
     run.found
 }
 
-fn channel(name: &str, description: &str) -> ConfiguredChannel {
-    ConfiguredChannel {
-        description: description.to_owned(),
-        ..ConfiguredChannel::new(name.parse().unwrap())
-    }
-}
-
 async fn messaging() -> Differences {
     const OVER_HTTP: [&str; 4] = ["alice", "bob", "carol", "boss"];
     let running = Running::with(|config| {
         quick(config);
         config.workspace.channels = vec![
-            channel("general", "General discussion"),
-            channel("random", "Channel random"),
+            ConfiguredChannel::new("general".parse().unwrap()).described("General discussion"),
+            ConfiguredChannel::new("random".parse().unwrap()).described("Channel random"),
         ];
     })
     .await;
