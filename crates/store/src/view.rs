@@ -29,7 +29,8 @@ pub use tally::Tally;
 /// State, indexes and cursors of a workspace, in `view.db`. Cloning is cheap.
 ///
 /// Everything in it but the cursors follows from the log, so it is committed without waiting for the disk and may lag:
-/// whoever opens it applies the log after [`Loaded::applied`]. One that does not fit its log is started over.
+/// whoever opens it applies the log after [`Loaded::applied`]. One that does not fit its log is started over. For the
+/// sake of the cursors there is [`View::sync`].
 ///
 /// ```text
 ///   log        1   2   3   4   5   6   7         sequences
@@ -300,6 +301,18 @@ impl View {
                 .map_err(|error| Error::from_sqlite(&shared.path, "commit to", error))?;
             shared.applied.store(applied.get(), Ordering::Release);
             Ok(())
+        };
+        self.shared.execution.run(work).await
+    }
+
+    /// Waits until the disk has what was committed: a power cut takes nothing of it from here on.
+    pub async fn sync(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer
+                .sync()
+                .map_err(|error| Error::from_sqlite(&shared.path, "sync", error))
         };
         self.shared.execution.run(work).await
     }

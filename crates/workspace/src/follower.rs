@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use openagents_protocol::record::Act;
 use openagents_protocol::{AgentId, EventId, Header, Sequence};
-use openagents_store::Error as StoreError;
 use openagents_store::view::{Chain, Erasable, EventKind, Indexed, Note, Reacted, ReactionKey, Update};
+use openagents_store::{Durability, Error as StoreError};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant, sleep_until};
 
 use crate::indexer::Handed;
 use crate::known::made_at;
@@ -26,6 +26,9 @@ const LINGER: Duration = Duration::from_millis(5);
 
 /// How long an acknowledgement may wait for a transaction to go with.
 const CURSOR_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a cursor that moved may wait for the disk to have it. The view waits for the disk at no other time.
+const SYNC_DELAY: Duration = Duration::from_secs(5);
 
 /// How far each agent has handled what it got; the largest acknowledgement wins.
 #[derive(Debug)]
@@ -146,7 +149,10 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
     let mut stored = inner.log.stored();
     let mut head = inner.head_changed.subscribe();
     erase_deleted(&inner).await;
+    // When the disk is to have the cursors that moved; none: it has them.
+    let mut sync_at = None;
     loop {
+        sync_if_due(&inner, &mut sync_at).await;
         // Both are looked at first and waited for then: with `memory` a record is here before it is stored, otherwise it
         // is stored before it is here.
         head.mark_unchanged();
@@ -157,7 +163,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
             if closing {
                 let cursors = inner.cursors.take_dirty();
                 if !cursors.is_empty() {
-                    commit(&inner, &[], cursors, watermark).await;
+                    commit(&inner, &[], cursors, watermark, &mut sync_at).await;
                 }
                 return;
             }
@@ -175,8 +181,9 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
                     }
                 }
                 () = late_cursors(&inner.cursors) => {
-                    commit(&inner, &[], inner.cursors.take_dirty(), watermark).await;
+                    commit(&inner, &[], inner.cursors.take_dirty(), watermark, &mut sync_at).await;
                 }
+                () = until(sync_at) => {}
             }
             continue;
         }
@@ -185,7 +192,14 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
             .filter_map(|kept| made_at(&kept.commit.header().event_id))
             .fold(watermark, u64::max);
         let after = inner.view.applied();
-        commit(&inner, &batch, inner.cursors.take_dirty(), watermark).await;
+        commit(
+            &inner,
+            &batch,
+            inner.cursors.take_dirty(),
+            watermark,
+            &mut sync_at,
+        )
+        .await;
         if inner.failed.is_cancelled() {
             return;
         }
@@ -234,7 +248,35 @@ async fn late_cursors(cursors: &Cursors) {
     tokio::time::sleep(CURSOR_DELAY).await;
 }
 
-async fn commit(inner: &Inner, batch: &[Kept], cursors: Vec<(AgentId, Sequence)>, id_watermark: u64) {
+/// Waits for a moment; none: for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Has the disk take the cursors, once that is due: the log does not have them.
+async fn sync_if_due(inner: &Inner, sync_at: &mut Option<Instant>) {
+    if sync_at.take_if(|due| *due <= Instant::now()).is_none() {
+        return;
+    }
+    if let Err(error) = inner.view.sync().await {
+        tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
+        inner.fail();
+    }
+}
+
+async fn commit(
+    inner: &Inner,
+    batch: &[Kept],
+    cursors: Vec<(AgentId, Sequence)>,
+    id_watermark: u64,
+    sync_at: &mut Option<Instant>,
+) {
+    if !cursors.is_empty() && inner.settings.durability == Durability::Fsync {
+        sync_at.get_or_insert(Instant::now() + SYNC_DELAY);
+    }
     let applied = batch
         .last()
         .map_or_else(|| inner.view.applied(), |kept| kept.commit.sequence());

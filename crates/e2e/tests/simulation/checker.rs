@@ -16,9 +16,11 @@ type Life<'a> = (&'a str, u32);
 /// - What was refused for good is not.
 /// - Events that one life sent are in the log in the order in which it sent them.
 /// - An event is handled at the sequence it has in the log, once in a life at most, and those of one source in log order.
-///   (Who leaves a channel and comes back is given then what was held back meanwhile.)
+///   (Who leaves a channel and comes back is given then what was held back meanwhile; and a session that begins after a
+///   power cut may begin a little earlier than the last one ended.)
 /// - Every event was handled to its end, in one life at least, by everybody it is for, and seen by nobody else.
 /// - What the disk knows of how far an agent is never goes back, and nothing before it was left unhandled.
+/// - Some seconds after the last event was handled, not even a power cut takes that away.
 /// - A wait for an answer returns the answer to that question, of the agent that was asked.
 pub(crate) fn check(log: &[Record], entries: &[Entry]) -> Vec<String> {
     let mut broken: Vec<String> = entries
@@ -102,6 +104,10 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
     let mut handled: HashSet<(Life<'_>, &str)> = HashSet::new();
     let mut last: HashMap<(Life<'_>, &str), u64> = HashMap::new();
     let mut durable: HashMap<&str, u64> = HashMap::new();
+    let mut highest: HashMap<&str, u64> = HashMap::new();
+    let mut settled = false;
+    // Lives whose next session may begin earlier.
+    let mut cut: HashSet<Life<'_>> = HashSet::new();
     for entry in entries {
         let life = (entry.who.as_str(), entry.life);
         match &entry.fact {
@@ -118,6 +124,8 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
                     ));
                 }
                 if record.is_some_and(|record| model.audience(record).must.contains(who)) {
+                    let highest = highest.entry(who).or_default();
+                    *highest = (*highest).max(*sequence);
                     let before = last.insert((life, source), *sequence).unwrap_or(0);
                     if *sequence < before {
                         broken.push(format!("{id} at {sequence} was handled by {who} after {before}"));
@@ -125,7 +133,12 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
                 }
             }
             // Cursors do not wait for the disk: a power cut may take their last moments.
-            Fact::PowerCut => durable.clear(),
+            Fact::PowerCut => {
+                durable.clear();
+                cut.extend(last.keys().map(|(life, _)| *life));
+            }
+            Fact::Connected { .. } if cut.remove(&life) => last.retain(|(whose, _), _| *whose != life),
+            Fact::Settled => settled = true,
             Fact::Cursors(cursors) => {
                 let now: HashMap<&str, u64> = cursors
                     .iter()
@@ -140,6 +153,18 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
                     }
                 }
                 durable = now;
+                for (agent, highest) in std::mem::take(&mut settled)
+                    .then_some(&highest)
+                    .into_iter()
+                    .flatten()
+                {
+                    let cursor = durable.get(agent).copied().unwrap_or(0);
+                    if cursor < *highest {
+                        broken.push(format!(
+                            "{agent} handled {highest} long ago, and its cursor is {cursor} after a power cut"
+                        ));
+                    }
+                }
             }
             _ => {}
         }

@@ -43,6 +43,8 @@ pub(crate) enum Fact {
     Fault(String),
     /// The machine of the server lost its power: what the disk had not synced is gone.
     PowerCut,
+    /// The faults are long over and everybody is through with everything: the next power cut takes nothing.
+    Settled,
     /// What the disk knows of how far the agents are, when the server opens it.
     Cursors(Vec<(String, u64)>),
     /// Something broke a rule the moment it happened.

@@ -175,6 +175,24 @@ impl Stage<'_> {
         for mending in std::mem::take(&mut self.mendings) {
             self.mend(&mending.what);
         }
+        self.settle()?;
+        if self.is_power_cut_safe() {
+            self.scene.tell("stage", 0, Fact::Settled);
+            self.crash(Ending::PowerCut)?;
+            self.mend(&Mend::Server);
+            self.settle()?;
+        }
+        self.scene.stop.cancel();
+        let deadline = self.sim.elapsed() + LONGEST;
+        while !self.scene.stopped.load(Ordering::Relaxed) {
+            self.step()?;
+            self.give_up_after(deadline, "the server does not stop")?;
+        }
+        Ok(self.sim.elapsed())
+    }
+
+    /// Waits until everybody is connected, and through with everything.
+    fn settle(&mut self) -> anyhow::Result<()> {
         let deadline = self.sim.elapsed() + LONGEST;
         let (mut seen, mut since) = (0, self.sim.elapsed());
         while self.sim.elapsed() < since + QUIET {
@@ -182,22 +200,20 @@ impl Stage<'_> {
             if self.scene.journal.len() != seen || !self.scene.is_everybody_there() {
                 (seen, since) = (self.scene.journal.len(), self.sim.elapsed());
             }
-            ensure!(
-                self.sim.elapsed() < deadline,
-                "seed {}: the round does not end",
-                self.scene.plan.seed
-            );
+            self.give_up_after(deadline, "the round does not end")?;
         }
-        self.scene.stop.cancel();
-        while !self.scene.stopped.load(Ordering::Relaxed) {
-            self.step()?;
-            ensure!(
-                self.sim.elapsed() < deadline,
-                "seed {}: the server does not stop",
-                self.scene.plan.seed
-            );
-        }
-        Ok(self.sim.elapsed())
+        Ok(())
+    }
+
+    fn give_up_after(&self, deadline: Duration, why: &str) -> anyhow::Result<()> {
+        let in_time = self.sim.elapsed() < deadline;
+        ensure!(in_time, "seed {}: {why}", self.scene.plan.seed);
+        Ok(())
+    }
+
+    /// Whether the server promises to lose nothing by a power cut, and the disk is simulated.
+    fn is_power_cut_safe(&self) -> bool {
+        self.scene.is_simulated() && self.scene.plan.durability == Durability::Fsync
     }
 
     fn step(&mut self) -> anyhow::Result<()> {
@@ -213,9 +229,8 @@ impl Stage<'_> {
     }
 
     fn choose(&mut self) -> Fault {
-        let plan = &self.scene.plan;
-        let synced = self.scene.is_simulated() && plan.durability == Durability::Fsync;
-        match (plan.flaw, self.dice.roll(20)) {
+        let synced = self.is_power_cut_safe();
+        match (self.scene.plan.flaw, self.dice.roll(20)) {
             (Some(Flaw::AcknowledgesTooEarly), _) if synced => Fault::Crash(Ending::PowerCut),
             (Some(Flaw::ForgetsCursors), _) | (_, 0..=2) => Fault::Crash(Ending::Kill),
             (_, 3..=4) if synced => Fault::Crash(Ending::PowerCut),

@@ -49,6 +49,24 @@ impl Writer {
         outcome.map(|()| self.applied)
     }
 
+    /// Waits until the disk has what was committed.
+    pub(super) fn sync(&mut self) -> rusqlite::Result<()> {
+        // A commit syncs everything before it in the write-ahead log as well. One that changes nothing syncs nothing.
+        self.connection.pragma_update(None, "synchronous", "full")?;
+        let synced = self.put_synced();
+        self.connection.pragma_update(None, "synchronous", "normal")?;
+        synced
+    }
+
+    fn put_synced(&mut self) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let syncs = database::number(&transaction, "syncs")?;
+        database::put_number(&transaction, "syncs", syncs.wrapping_add(1))?;
+        transaction.commit()
+    }
+
     /// Notes down that the content of deleted events is erased.
     pub(super) fn mark_erased(&mut self, events: &[EventId]) -> rusqlite::Result<()> {
         let transaction = self
