@@ -68,7 +68,7 @@ pub(crate) struct ServeFlags {
     )]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "")]
     tls_self_signed: Option<Vec<String>>,
-    /// Web pages of this origin may use the workspace, such as https://app.example; may be given several times
+    /// Web pages of this origin may use the workspace, such as `https://app.example`; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// The largest file that may be shared, such as 100MB [default: 2GiB]
