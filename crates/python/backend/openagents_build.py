@@ -25,6 +25,8 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1]
 ROOT = FOLDER.parents[1]
 CRATES = ["cli", "client", "protocol", "python", "server", "store", "workspace"]
 TOP_FILES = ["Cargo.lock", "LICENSE", "clippy.toml", "rustfmt.toml"]
+# An unpacked archive has the settings at its top.
+FROM_ARCHIVE = (ROOT / "pyproject.toml").exists()
 SCRIPTS = FOLDER / "data" / "scripts"
 NOT_SHIPPED = {"__pycache__", "data", "dist", "target", "tests"}
 
@@ -62,8 +64,11 @@ def stage_server() -> None:
 
 
 def build_server(name: str) -> str:
-    command = [os.environ.get("CARGO", "cargo"), "build", "--release", "--locked"]
+    command = [os.environ.get("CARGO", "cargo"), "build", "--release"]
     command += ["--package", "openagents-cli", "--bin", "openagents"]
+    if not FROM_ARCHIVE:
+        # In an archive the lock file names members that are not there; cargo takes those out, and nothing else.
+        command.append("--locked")
     subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
     target = os.environ.get("CARGO_TARGET_DIR", "target")
     triple = os.environ.get("CARGO_BUILD_TARGET", "")
@@ -102,8 +107,7 @@ def shipped(path: pathlib.Path) -> bool:
 
 def moved_to_top(text: str) -> str:
     """The settings of the package, seen from the top of the archive instead of its folder."""
-    if ROOT.joinpath("pyproject.toml").exists():
-        # This is an unpacked archive already.
+    if FROM_ARCHIVE:
         return ROOT.joinpath("pyproject.toml").read_text()
     folder = FOLDER.relative_to(ROOT).as_posix()
     for key, value in [("readme", "README.md"), ("python-source", "python"), ("data", "data")]:
