@@ -1,4 +1,4 @@
-//! Calls about files. The content itself travels over HTTP, see `docs/files.md`.
+//! Calls about files. The content itself travels over HTTP, see `docs/protocol.md`, section 17.
 
 use serde::{Deserialize, Serialize};
 
