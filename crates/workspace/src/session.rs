@@ -221,6 +221,10 @@ impl Workspace {
         };
         // A position after the head is from another log that did not say its name.
         let cursor = cursor.min(head);
+        if attach.kind == SessionKind::Consuming && position.is_some() {
+            // The client says that it has handled everything up to here, and will not say so again.
+            inner.cursors.advance(&agent_id, cursor);
+        }
         let start = if attach.backlog == Backlog::None {
             head
         } else {

@@ -250,6 +250,20 @@ async fn an_event_id_is_known_for_ever() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_it_has_handled_is_known_after_a_restart() {
+    let room = Room::open().await;
+    drop(room.attach("bob").await);
+    room.post("alice", "one").await;
+    let last = room.post("alice", "two").await.sequence;
+    // Its acknowledgement was lost with the connection before; it says where it is and has nothing to acknowledge.
+    drop(room.attach_with(Some("bob"), last, Backlog::All).await.unwrap());
+    let room = room.reopen().await;
+    let bob = room.attach("bob").await;
+    assert_eq!(Some(bob.session.start()), last);
+    room.workspace.close().await;
+}
+
+#[tokio::test]
 async fn a_backlog_is_what_was_asked_for() {
     let room = Room::open().await;
     let bob = room.attach("bob").await;
