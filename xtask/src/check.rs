@@ -115,9 +115,9 @@ fn steps(depth: Depth) -> Vec<Step> {
             run: fuzz_frames,
         });
     }
-    steps.extend([BINARY, WHEEL]);
+    steps.push(BINARY);
     if depth == Depth::Full {
-        steps.push(SOURCE_ARCHIVE);
+        steps.extend([WHEEL, SOURCE_ARCHIVE]);
     }
     steps
 }
