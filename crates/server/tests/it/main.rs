@@ -4,6 +4,7 @@
 
 mod admission;
 mod bad_input;
+mod documents;
 mod harness;
 mod legacy;
 mod limits;
