@@ -173,3 +173,17 @@ async fn every_subcommand_has_help() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_page_about_the_commands_names_every_one() {
+    const PAGE: &str = include_str!("../../../../docs/cli.md");
+
+    let help = run(["--help"]).await.ok();
+    let listed = help.split("Commands:\n").nth(1).unwrap();
+    let commands = listed.lines().take_while(|line| !line.is_empty());
+    for line in commands {
+        let command = line.split_whitespace().next().unwrap();
+        let rows = [format!("`{command}`"), format!("`{command} ")];
+        assert!(rows.iter().any(|row| PAGE.contains(row)), "{command}");
+    }
+}
