@@ -89,7 +89,8 @@ pub enum Tls {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at once; further ones are closed at once. Default 20,000.
+    /// Connections at once; further ones are closed at once. Default 20,000. Where the process may not have that many
+    /// descriptors, it is fewer, so that the workspace can use its files.
     pub max_connections: usize,
     /// Largest frame or request body, in bytes. Default 1 MiB.
     pub max_frame_bytes: usize,

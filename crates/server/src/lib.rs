@@ -7,6 +7,7 @@
 
 mod config;
 mod connection;
+mod descriptors;
 mod error;
 mod health;
 mod host;

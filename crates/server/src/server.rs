@@ -27,7 +27,7 @@ use crate::host::Host;
 use crate::line::Line;
 use crate::listener::{Filtered, Listener};
 use crate::socket::Socket;
-use crate::{Error, connection, health, legacy, rest, tls};
+use crate::{Error, connection, descriptors, health, legacy, rest, tls};
 
 /// A server that runs until it is shut down.
 ///
@@ -123,9 +123,8 @@ impl Server {
         let supervisor = tokio_util::task::TaskTracker::new();
         supervisor.spawn(Arc::clone(&host).supervise());
         // One limit of connections for every port.
-        let room = Arc::new(Semaphore::new(
-            host.limits.max_connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let room = descriptors::connections(host.limits.max_connections);
+        let room = Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)));
         let in_clear = health::router(Arc::clone(&host));
         if let Some((listener, _)) = grpc_listener {
             let port = Port {
@@ -226,10 +225,7 @@ async fn accept(mut listener: impl Listener, port: Port, room: Arc<Semaphore>, h
             }
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(
-                limit = host.limits.max_connections,
-                "too many connections; a new one was closed"
-            );
+            tracing::warn!("too many connections; a new one was closed");
             continue;
         };
         let socket = Socket::new(stream, permit, host.tracker.clone(), host.limits.write_timeout);

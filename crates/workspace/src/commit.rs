@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use openagents_protocol::frame::{Mentioned, encode_event};
 use openagents_protocol::record::{Act, Record};
-use openagents_protocol::{Address, AgentId, Header, Sequence, Source};
+use openagents_protocol::{Address, AgentId, Header, Json, Sequence, Source};
 use openagents_store::view::Stream;
 
 use crate::entitlement::is_delivered;
@@ -34,6 +34,15 @@ impl Commit {
 
     pub(crate) fn header(&self) -> &Header {
         &self.record.header
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |json: &Json| json.as_str().len();
+        let body = self.record.body.as_ref();
+        512 + body.map_or(0, |body| {
+            length(&body.payload) + body.metadata.as_ref().map_or(0, length)
+        })
     }
 
     /// The event frame as this agent gets it.

@@ -116,6 +116,20 @@ pub(crate) enum Wish {
 }
 
 impl Wish {
+    /// About how much memory it takes beyond a few hundred bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        match self {
+            Self::Publish(draft) => {
+                let body = &draft.body;
+                let words = body.text_representation.as_ref().map_or(0, String::len);
+                body.payload.as_str().len() + length(&body.metadata) + words
+            }
+            Self::Join { metadata, .. } => length(metadata),
+            _ => 0,
+        }
+    }
+
     /// Whether it changes what others see, beyond who is there.
     fn writes(&self) -> bool {
         !matches!(

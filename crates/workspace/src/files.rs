@@ -207,7 +207,7 @@ impl Workspace {
             Sequence::new(before.min(Sequence::MAX.get()))
         });
         let inner = self.inner();
-        inner.indexed_through(self.head()).await;
+        inner.indexed_or_stalled(self.head()).await;
         let mut files = Vec::new();
         loop {
             let bounds = Bounds {

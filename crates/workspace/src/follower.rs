@@ -30,6 +30,18 @@ const CURSOR_DELAY: Duration = Duration::from_secs(1);
 /// How long a cursor that moved may wait for the disk to have it. The view waits for the disk at no other time.
 const SYNC_DELAY: Duration = Duration::from_secs(5);
 
+/// How long the view rests when the disk is full, before it tries again.
+const FULL_REST: Duration = Duration::from_secs(1);
+
+/// What came of a commit to the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// The disk is full, so nothing was done. Memory answers for what the view lacks.
+    Full,
+    Failed,
+}
+
 /// How far each agent has handled what it got; the largest acknowledgement wins.
 #[derive(Debug)]
 pub(crate) struct Cursors {
@@ -72,6 +84,12 @@ impl Cursors {
         if first {
             self.dirtied.notify_one();
         }
+    }
+
+    /// What was taken could not be stored.
+    fn dirty_again(&self) {
+        let mut inner = self.inner.lock().expect("poisoned");
+        inner.dirty = inner.all.clone();
     }
 
     fn take_dirty(&self) -> Vec<(AgentId, Sequence)> {
@@ -181,6 +199,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
                     }
                 }
                 () = late_cursors(&inner.cursors) => {
+                    // A full disk has them wait like new ones.
                     commit(&inner, &[], inner.cursors.take_dirty(), watermark, &mut sync_at).await;
                 }
                 () = until(sync_at) => {}
@@ -192,16 +211,18 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
             .filter_map(|kept| made_at(&kept.commit.header().event_id))
             .fold(watermark, u64::max);
         let after = inner.view.applied();
-        commit(
-            &inner,
-            &batch,
-            inner.cursors.take_dirty(),
-            watermark,
-            &mut sync_at,
-        )
-        .await;
-        if inner.failed.is_cancelled() {
-            return;
+        let cursors = inner.cursors.take_dirty();
+        match commit(&inner, &batch, cursors, watermark, &mut sync_at).await {
+            Outcome::Done => {}
+            Outcome::Full if closing => return,
+            Outcome::Full => {
+                tokio::select! {
+                    () = inner.drained.cancelled() => {}
+                    () = tokio::time::sleep(FULL_REST) => {}
+                }
+                continue;
+            }
+            Outcome::Failed => return,
         }
         if let Ok(room) = index.try_reserve() {
             let commits = batch.iter().map(|kept| Arc::clone(&kept.commit)).collect();
@@ -261,9 +282,10 @@ async fn sync_if_due(inner: &Inner, sync_at: &mut Option<Instant>) {
     if sync_at.take_if(|due| *due <= Instant::now()).is_none() {
         return;
     }
-    if let Err(error) = inner.view.sync().await {
-        tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
-        inner.fail();
+    match inner.view.sync().await {
+        Ok(()) => {}
+        Err(error) if error.is_full() => *sync_at = Some(Instant::now() + SYNC_DELAY),
+        Err(error) => fail(inner, &error),
     }
 }
 
@@ -273,7 +295,7 @@ async fn commit(
     cursors: Vec<(AgentId, Sequence)>,
     id_watermark: u64,
     sync_at: &mut Option<Instant>,
-) {
+) -> Outcome {
     if !cursors.is_empty() && inner.settings.durability == Durability::Fsync {
         sync_at.get_or_insert(Instant::now() + SYNC_DELAY);
     }
@@ -292,15 +314,29 @@ async fn commit(
     };
     match inner.view.commit(update).await {
         Ok(()) => {
+            inner.stalled.send_if_modified(|stalled| std::mem::take(stalled));
             if !batch.is_empty() {
                 inner.recent.indexed(applied);
                 inner.indexed.send_replace(applied);
             }
+            Outcome::Done
+        }
+        Err(error) if error.is_full() => {
+            inner.cursors.dirty_again();
+            if !inner.stalled.send_replace(true) {
+                tracing::error!(%error, "the disk is full; the view lags until there is space");
+            }
+            Outcome::Full
         }
         Err(error) => {
-            // The log is unharmed: opened again, the workspace applies it to the view from where the view stands.
-            tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
-            inner.fail();
+            fail(inner, &error);
+            Outcome::Failed
         }
     }
+}
+
+/// The log is unharmed: opened again, the workspace applies it to the view from where the view stands.
+fn fail(inner: &Inner, error: &StoreError) {
+    tracing::error!(%error, "the view failed; the workspace takes nothing until it is opened again");
+    inner.fail();
 }

@@ -404,7 +404,7 @@ impl Workspace {
             return Err(ErrorBody::new(ErrorCode::Forbidden, message));
         }
         let inner = self.inner();
-        inner.indexed_through(self.head()).await;
+        inner.indexed_or_stalled(self.head()).await;
         let read = async {
             let mut held: Vec<Record> = Vec::new();
             let mut bounds = Bounds::default();

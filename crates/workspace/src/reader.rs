@@ -12,6 +12,9 @@ use tokio::sync::{Notify, watch};
 use crate::commit::Commit;
 use crate::entitlement::Reading;
 
+/// The most bytes of events in a queue of more than one.
+const MAX_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
 /// The receiving end of one session. The writer pushes and never waits; the session's connection takes.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -35,6 +38,8 @@ pub(crate) struct Reader {
 #[derive(Debug, Default)]
 struct Inbox {
     events: VecDeque<Arc<Commit>>,
+    /// What the events take together.
+    bytes: usize,
     lagging: bool,
     /// Somebody is about to wake the session.
     wake_due: bool,
@@ -86,14 +91,18 @@ impl Reader {
     pub(crate) fn push(&self, commit: &Arc<Commit>) -> bool {
         let mut inbox = self.lock();
         let ephemeral = commit.sequence() == openagents_protocol::Sequence::ZERO;
-        if inbox.lagging || inbox.events.len() == self.queue {
+        let bytes = inbox.bytes + commit.bytes();
+        let full = inbox.events.len() == self.queue || (MAX_QUEUE_BYTES < bytes && !inbox.events.is_empty());
+        if inbox.lagging || full {
             if ephemeral {
                 inbox.dropped += 1;
             } else {
                 inbox.lagging = true;
                 inbox.events = VecDeque::new();
+                inbox.bytes = 0;
             }
         } else {
+            inbox.bytes = bytes;
             inbox.events.push_back(Arc::clone(commit));
         }
         !std::mem::replace(&mut inbox.wake_due, true)
@@ -149,7 +158,8 @@ impl Reader {
         let mut inbox = self.lock();
         inbox.wake_due = false;
         let count = room.min(inbox.events.len());
-        let events = inbox.events.drain(..count).collect();
+        let events: Vec<_> = inbox.events.drain(..count).collect();
+        inbox.bytes -= events.iter().map(|commit| commit.bytes()).sum::<usize>();
         if inbox.events.is_empty() && 64 < inbox.events.capacity() {
             // An idle session keeps no memory for the burst it once had.
             inbox.events = VecDeque::new();
@@ -180,6 +190,7 @@ impl Reader {
         let mut inbox = self.lock();
         inbox.lagging = false;
         inbox.events.clear();
+        inbox.bytes = 0;
     }
 
     /// Resolves after something changed since the last call.

@@ -24,6 +24,8 @@ pub(crate) struct Recent(Mutex<Inner>);
 struct Inner {
     records: VecDeque<Kept>,
     bytes: usize,
+    /// Bytes of the records that the view lacks.
+    lacking: usize,
     /// Every record after this sequence is here.
     floor: Sequence,
     /// The view has everything up to here.
@@ -41,20 +43,11 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn new(commit: Arc<Commit>, streams: Vec<Stream>, changes: Vec<StateChange>) -> Self {
-        let body = commit.record.body.as_ref();
-        let bytes = 512
-            + body.map_or(0, |body| {
-                body.payload.as_str().len()
-                    + body
-                        .metadata
-                        .as_ref()
-                        .map_or(0, |metadata| metadata.as_str().len())
-            });
         Self {
+            bytes: commit.bytes(),
             commit,
             streams: streams.into(),
             changes: changes.into(),
-            bytes,
         }
     }
 }
@@ -64,6 +57,7 @@ impl Recent {
         Self(Mutex::new(Inner {
             records: VecDeque::new(),
             bytes: 0,
+            lacking: 0,
             floor,
             indexed: floor,
         }))
@@ -73,6 +67,7 @@ impl Recent {
         let mut inner = self.lock();
         for kept in batch {
             inner.bytes += kept.bytes;
+            inner.lacking += kept.bytes;
             inner.records.push_back(kept.clone());
         }
     }
@@ -88,15 +83,18 @@ impl Recent {
             .collect()
     }
 
-    /// How many records the view lacks.
-    pub(crate) fn lag(&self) -> usize {
+    /// How many records the view lacks, and how many bytes they have.
+    pub(crate) fn lag(&self) -> (usize, usize) {
         let inner = self.lock();
-        inner.records.len() - inner.after(inner.indexed)
+        (inner.records.len() - inner.after(inner.indexed), inner.lacking)
     }
 
     /// The view has everything up to here: what is over the bounds may go.
     pub(crate) fn indexed(&self, through: Sequence) {
         let mut inner = self.lock();
+        let (from, to) = (inner.after(inner.indexed), inner.after(through));
+        let told: usize = inner.records.range(from..to).map(|kept| kept.bytes).sum();
+        inner.lacking -= told;
         inner.indexed = through;
         while let Some(oldest) = inner.records.front() {
             let needed = through < oldest.commit.sequence();

@@ -33,6 +33,9 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// Events read from the log at once by a reader that catches up.
 const PAGE: usize = 256;
 
+/// And their bytes, where it is more than one.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Records looked through in memory at once.
 const SCAN: usize = 1024;
 
@@ -373,6 +376,7 @@ impl Session {
             rights: shared.caller.rights(),
             wish: Wish::Publish(Box::new(draft)),
             reply: Reply::Session(Arc::clone(&shared.reader), id),
+            room: None,
         };
         let submitted = shared.workspace.submit(command).await;
         if submitted.is_err() {
@@ -800,7 +804,14 @@ impl Inner {
         if sequences.len() == reach.limit {
             through = sequences.last().copied().unwrap_or(through);
         }
-        let records = self.log.read_at(sequences).await?;
+        let (asked, last) = (sequences.len(), sequences.last().copied());
+        let records = self.log.read_some(sequences, PAGE_BYTES).await?;
+        if records.len() < asked
+            && let Some(read) = records.last()
+            && Some(read.sequence) < last
+        {
+            through = read.sequence;
+        }
         let commits = records
             .into_iter()
             .map(|record: Record| Arc::new(Commit::new(record)));

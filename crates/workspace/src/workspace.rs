@@ -40,7 +40,7 @@ use crate::standing::{Registry, watch_silence};
 use crate::state::{Presence as PresenceState, State};
 use crate::system::beat;
 use crate::token::{self, Principal};
-use crate::writer::{Command, QUEUE, Reply, Writer};
+use crate::writer::{Command, LARGE, LARGE_BYTES, QUEUE, Reply, Writer};
 
 /// A workspace: a cheap handle to share.
 ///
@@ -148,11 +148,15 @@ pub(crate) struct Inner {
     /// Guards the number of events in each channel.
     channel_events: Mutex<HashMap<ChannelName, u64>>,
     commands: mpsc::Sender<Command>,
+    /// Bytes for large wishes on their way to the log.
+    room: Arc<Semaphore>,
     pub(crate) tracker: TaskTracker,
     /// No further wishes.
     pub(crate) closing: CancellationToken,
     /// The writer is done; the view may catch up a last time.
     pub(crate) drained: CancellationToken,
+    /// The view cannot follow: the disk is full.
+    pub(crate) stalled: watch::Sender<bool>,
     /// The store failed: nothing is acknowledged any more.
     pub(crate) failed: CancellationToken,
 }
@@ -244,6 +248,8 @@ impl Workspace {
             tracker: TaskTracker::new(),
             closing: CancellationToken::new(),
             drained: CancellationToken::new(),
+            stalled: watch::Sender::new(false),
+            room: Arc::new(Semaphore::new(LARGE_BYTES)),
             failed: CancellationToken::new(),
         });
         let workspace = Self(Arc::clone(&inner));
@@ -461,16 +467,25 @@ impl Workspace {
             rights,
             wish,
             reply: Reply::Once(sender),
+            room: None,
         })
         .await?;
         outcome.await.unwrap_or_else(|_| Err(shutting_down()))
     }
 
-    /// Hands a wish to the writer; waits while its queue is full.
-    pub(crate) async fn submit(&self, command: Command) -> Result<(), ErrorBody> {
+    /// Hands a wish to the writer; waits while its queue is full, or while other large ones fill its memory.
+    pub(crate) async fn submit(&self, mut command: Command) -> Result<(), ErrorBody> {
         if self.0.closing.is_cancelled() {
             return Err(shutting_down());
         }
+        command.room = match command.wish.bytes() {
+            small if small < LARGE => None,
+            large => {
+                let permits = u32::try_from(large.min(LARGE_BYTES)).unwrap_or(u32::MAX);
+                let room = Arc::clone(&self.0.room).acquire_many_owned(permits);
+                Some(room.await.map_err(|_| shutting_down())?)
+            }
+        };
         self.0.commands.send(command).await.map_err(|_| shutting_down())
     }
 
@@ -555,6 +570,16 @@ impl Inner {
             return Ok(Some(kept.commit.record.clone()));
         }
         Ok(self.log.read_at(vec![sequence]).await?.pop())
+    }
+
+    /// Waits until the view follows this far, or cannot follow because the disk is full: better an answer that lacks
+    /// the newest than none.
+    pub(crate) async fn indexed_or_stalled(&self, through: Sequence) {
+        let mut stalled = self.stalled.subscribe();
+        tokio::select! {
+            () = self.indexed_through(through) => {}
+            _ = stalled.wait_for(|stalled| *stalled) => {}
+        }
     }
 
     /// Waits until the view follows this far; gives up when it never will.

@@ -13,7 +13,7 @@ use openagents_protocol::{
 };
 use openagents_store::view::Stream;
 use openagents_store::{Entry, Error as StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::commit::{Commit, streams};
 use crate::decide::{Context, Decision, LookedUp, Wish, decide, named, reacting, referenced};
@@ -34,8 +34,18 @@ pub(crate) const QUEUE: usize = 4096;
 /// The most wishes decided in one batch: bounds the memory and the latency of a commit.
 const BATCH: usize = 1024;
 
+/// A wish with this many bytes is large: small ones are bounded by their number.
+pub(crate) const LARGE: usize = 4096;
+
+/// Bytes of large wishes on their way to the log. Over it, whoever wishes waits: a flood of large events must not take
+/// the memory of the server.
+pub(crate) const LARGE_BYTES: usize = 64 * 1024 * 1024;
+
 /// Records the view may lack before the writer waits for it.
 const MAX_VIEW_LAG: usize = 65_536;
+
+/// And their bytes.
+const MAX_VIEW_LAG_BYTES: usize = 64 * 1024 * 1024;
 
 /// A wish on its way to the writer.
 #[derive(Debug)]
@@ -44,6 +54,8 @@ pub(crate) struct Command {
     pub(crate) rights: Rights,
     pub(crate) wish: Wish,
     pub(crate) reply: Reply,
+    /// Room that it takes, where it is large; given back when it is in the log.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// Where the answer goes.
@@ -76,6 +88,7 @@ pub(crate) struct Writer {
 /// A decided wish that waits for the commit.
 struct Pending {
     reply: Reply,
+    _room: Option<OwnedSemaphorePermit>,
     /// Index of the record that was wished for.
     main: usize,
     unknown: Vec<Recipient>,
@@ -114,12 +127,9 @@ impl Writer {
     }
 
     async fn process(&mut self, batch: &mut Vec<Command>) {
-        if MAX_VIEW_LAG < self.inner.recent.lag() {
-            // The view need not be at the end, only near enough again.
-            let head = self.inner.committed.load().head;
-            self.inner
-                .indexed_through(Sequence::new(head.get().saturating_sub(MAX_VIEW_LAG as u64 / 2)))
-                .await;
+        if !self.wait_for_view().await {
+            let replies = batch.drain(..).map(|command| command.reply);
+            return answer_all(replies, &storage_full());
         }
         if self.inner.failed.is_cancelled() {
             for command in batch.drain(..) {
@@ -142,6 +152,29 @@ impl Writer {
         for (reply, sequence) in repeated {
             reply.send(self.repeat(sequence).await);
         }
+    }
+
+    /// Waits for a view that lacks too much; false if the disk is too full for it to follow.
+    async fn wait_for_view(&self) -> bool {
+        let inner = &self.inner;
+        let lacks = |part| {
+            let (records, bytes) = inner.recent.lag();
+            MAX_VIEW_LAG / part < records || MAX_VIEW_LAG_BYTES / part < bytes
+        };
+        if !lacks(1) {
+            return true;
+        }
+        let (mut indexed, mut stalled) = (inner.indexed.subscribe(), inner.stalled.subscribe());
+        // The view need not be at the end, only near enough again.
+        while lacks(2) && !inner.failed.is_cancelled() && !inner.closing.is_cancelled() {
+            tokio::select! {
+                _ = indexed.changed() => {}
+                _ = stalled.wait_for(|stalled| *stalled) => return false,
+                () = inner.failed.cancelled() => {}
+                () = inner.closing.cancelled() => {}
+            }
+        }
+        true
     }
 
     /// The receipt of an event that was accepted before, true as of now.
@@ -214,6 +247,7 @@ impl Writer {
             rights,
             wish,
             reply,
+            room,
         } in batch.drain(..)
         {
             let known = |id: &EventId| {
@@ -255,6 +289,7 @@ impl Writer {
                         .expect("only records of this batch have this sequence");
                     pending.push(Pending {
                         reply,
+                        _room: room,
                         main,
                         unknown: Vec::new(),
                         duplicate: true,
@@ -280,6 +315,7 @@ impl Writer {
                     }
                     pending.push(Pending {
                         reply,
+                        _room: room,
                         main: entries.len() - 1,
                         unknown,
                         duplicate: false,
@@ -510,19 +546,27 @@ impl Writer {
     fn refuse(&self, replies: impl Iterator<Item = Reply>, error: &StoreError) {
         let refusal = if error.is_full() {
             tracing::error!(%error, "the disk is full; events are refused");
-            ErrorBody::new(
-                ErrorCode::StorageFull,
-                "the disk of the server is full; nothing was stored",
-            )
+            storage_full()
         } else {
             tracing::error!(%error, "the log failed; the workspace takes nothing until it is opened again");
             self.inner.fail();
             unavailable()
         };
-        for reply in replies {
-            reply.send(Err(refusal.clone()));
-        }
+        answer_all(replies, &refusal);
     }
+}
+
+fn answer_all(replies: impl Iterator<Item = Reply>, refusal: &ErrorBody) {
+    for reply in replies {
+        reply.send(Err(refusal.clone()));
+    }
+}
+
+fn storage_full() -> ErrorBody {
+    ErrorBody::new(
+        ErrorCode::StorageFull,
+        "the disk of the server is full; nothing was stored",
+    )
 }
 
 /// Whether this lets agents go on that the loop guard stopped.

@@ -11,6 +11,7 @@ mod files;
 mod groups;
 mod guard;
 mod kill;
+mod limits;
 mod meeting;
 mod messages;
 mod official;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -234,11 +234,7 @@ impl EventLog for SqliteLog {
                 while bytes < READ_BYTES
                     && let Some(row) = rows.next()?
                 {
-                    let length = |column| -> rusqlite::Result<usize> {
-                        let text = row.get_ref(column)?.as_str_or_null()?;
-                        Ok(text.map_or(0, str::len))
-                    };
-                    bytes += length(1)? + length(2)?;
+                    bytes += length(row)?;
                     records.push(decode(row)?);
                 }
                 Ok(records)
@@ -247,7 +243,11 @@ impl EventLog for SqliteLog {
         })
     }
 
-    fn read_at(&self, mut sequences: Vec<Sequence>) -> LogFuture<'_, Vec<Record>> {
+    fn read_at(&self, sequences: Vec<Sequence>) -> LogFuture<'_, Vec<Record>> {
+        self.read_some(sequences, usize::MAX)
+    }
+
+    fn read_some(&self, mut sequences: Vec<Sequence>, bytes: usize) -> LogFuture<'_, Vec<Record>> {
         Box::pin(async move {
             let through = *self.shared.stored.borrow();
             sequences.retain(|sequence| *sequence <= through);
@@ -259,10 +259,16 @@ impl EventLog for SqliteLog {
             let read = move |transaction: &rusqlite::Transaction<'_>| {
                 let mut statement =
                     transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM log WHERE sequence = ?1"))?;
-                let mut records = Vec::with_capacity(sequences.len());
+                let (mut records, mut read) = (Vec::new(), 0);
                 for sequence in sequences {
-                    for record in statement.query_map([to_integer(sequence)], decode)? {
-                        records.push(record?);
+                    let record =
+                        statement.query_row([to_integer(sequence)], |row| Ok((decode(row)?, length(row)?)));
+                    if let Some((record, length)) = record.optional()? {
+                        records.push(record);
+                        read += length;
+                    }
+                    if bytes <= read {
+                        break;
                     }
                 }
                 Ok(records)
@@ -564,6 +570,15 @@ fn lineage(connection: &Connection) -> rusqlite::Result<Lineage> {
     let new = Lineage::new();
     new.write(connection)?;
     Ok(new)
+}
+
+/// Bytes of header and body in a row.
+fn length(row: &Row<'_>) -> rusqlite::Result<usize> {
+    let text = |column| -> rusqlite::Result<usize> {
+        let text = row.get_ref(column)?.as_str_or_null()?;
+        Ok(text.map_or(0, str::len))
+    };
+    Ok(text(1)? + text(2)?)
 }
 
 #[cfg(test)]

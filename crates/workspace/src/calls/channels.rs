@@ -63,7 +63,7 @@ impl Workspace {
     /// What the store says.
     pub async fn roster(&self) -> Result<Vec<Roster>, ErrorBody> {
         let inner = self.inner();
-        inner.indexed_through(self.head()).await;
+        inner.indexed_or_stalled(self.head()).await;
         let snapshot = self.snapshot();
         let state = &snapshot.state;
         let mut channels: Vec<(&ChannelName, &std::sync::Arc<Channel>)> = state.channels.iter().collect();
@@ -300,7 +300,7 @@ impl Workspace {
     /// What the store says.
     pub async fn tally(&self, channel: &ChannelName) -> Result<Tally, ErrorBody> {
         let inner = self.inner();
-        inner.indexed_through(self.head()).await;
+        inner.indexed_or_stalled(self.head()).await;
         let tallies = inner.view.tallies(vec![channel.clone()]).await;
         Ok(tallies
             .map_err(|error| unreadable(&error))?

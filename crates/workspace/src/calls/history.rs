@@ -192,7 +192,7 @@ impl Workspace {
     pub async fn count_conversation(&self, caller: &Caller, other: &AgentId) -> Result<u64, ErrorBody> {
         let inner = self.inner();
         let head = self.head();
-        inner.indexed_through(head).await;
+        inner.indexed_or_stalled(head).await;
         let stream = Stream::Conversation(caller.agent_id.clone(), other.clone());
         let counted = inner.view.count(&[stream], Sequence::ZERO, head).await;
         counted.map_err(|error| unreadable(&error))
