@@ -2,6 +2,7 @@
 //!
 //! - `check` runs everything that must hold before a change is merged; the CI runs exactly this.
 //! - `python` runs the part of it that is about the Python package.
+//! - `faults` plays rounds of the simulation and the suites of killed and starved processes, for as long as asked.
 //! - `fix` does what a machine can do about it: lint suggestions and formatting.
 //! - `map` holds the source against the rules of `ARCHITECTURE.md`.
 //!
@@ -9,6 +10,7 @@
 //! target directory, at a pinned version.
 
 mod check;
+mod faults;
 mod fix;
 mod map;
 mod place;
@@ -48,6 +50,8 @@ enum Chore {
         #[arg(long)]
         wheel: bool,
     },
+    /// Let what may go wrong go wrong, and check what was promised
+    Faults(faults::Faults),
     /// Apply lint suggestions and format the source
     Fix,
     /// Hold the source against the rules of ARCHITECTURE.md
@@ -70,6 +74,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Check { full: false } => check::run(&place, check::Depth::Usual),
         Chore::Check { full: true } => check::run(&place, check::Depth::Full),
         Chore::Python { wheel } => check::python(&place, *wheel),
+        Chore::Faults(faults) => faults::run(&place, faults),
         Chore::Fix => fix::run(&place),
         Chore::Map => map::run(&place),
     }

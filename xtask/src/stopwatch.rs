@@ -17,6 +17,11 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
+    /// The time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// The time since the start, as text.
     pub(crate) fn read(&self) -> String {
         written(self.0.elapsed())
