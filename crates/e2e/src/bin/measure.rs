@@ -1,5 +1,5 @@
 //! Measures the promises about speed and size, each beside its floor in the same run:
-//! `cargo build --release --workspace && target/release/measure [latency|throughput|idle|size]`.
+//! `cargo build --release --workspace && target/release/measure [latency|throughput|idle|size|file]`.
 //!
 //! Servers are processes of the real binary; the clients are in this one, on the same cores. Everything is bounded and ends
 //! by itself.
@@ -33,6 +33,8 @@ const LOAD: Duration = Duration::from_secs(10);
 const IN_FLIGHT: usize = 1000;
 /// Events of the large log.
 const MANY: u64 = 1_000_000;
+/// Bytes of the large file.
+const LARGE: u64 = 1 << 30;
 /// Agents that are connected and idle.
 const IDLE: usize = 1000;
 
@@ -57,6 +59,9 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("size") {
         size(scratch.path()).await?;
+    }
+    if wanted("file") {
+        file(scratch.path()).await?;
     }
     Ok(())
 }
@@ -339,5 +344,31 @@ async fn size(scratch: &Path) -> anyhow::Result<()> {
         micros(begun.elapsed()) / 1e3,
         server.memory_kib()?
     );
+    Ok(())
+}
+
+/// A large file goes from one process through the server and back, and is compared.
+async fn file(scratch: &Path) -> anyhow::Result<()> {
+    let path = scratch.join("large.bin");
+    std::fs::File::create(&path)?.set_len(LARGE)?;
+    let (server, port) = serve(&scratch.join("files"), "fsync").await?;
+    let before = server.peak_memory_kib()?;
+    let program = std::env::current_exe()?.with_file_name("peer");
+    let arguments = [
+        "transfer",
+        &port.to_string(),
+        path.to_str().context("a plain path")?,
+    ];
+    let (mut client, idle) = Peer::start(&program, &arguments).await?;
+    let begun = Instant::now();
+    let done = client.line().await?.context("it tells when it is done")?;
+    let elapsed = begun.elapsed();
+    println!(
+        "{} MiB sent, fetched and compared in {:.1} s; at most resident, KiB: server {} ({before} before), client {done} ({idle} before)",
+        LARGE >> 20,
+        elapsed.as_secs_f64(),
+        server.peak_memory_kib()?,
+    );
+    anyhow::ensure!(client.ended().await?.success(), "the copy differs");
     Ok(())
 }

@@ -5,6 +5,7 @@ mod backup;
 mod bad_input;
 mod channels;
 mod direct;
+mod events;
 mod examples;
 mod explain;
 mod files;

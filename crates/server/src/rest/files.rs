@@ -13,6 +13,7 @@ use openagents_protocol::{ErrorBody, ErrorCode, EventResponse};
 use openagents_workspace::{FileUpload, NewFile};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::reply::{Refusal, answer};
 use super::request::{Params, Segment, Visitor, event_id};
@@ -22,6 +23,9 @@ const CHECKSUM_HEADER: &str = "x-checksum-sha256";
 
 /// Longest silence while content is sent.
 const SILENCE: Duration = Duration::from_mins(1);
+
+/// What an uploader has to keep up after a minute, in bytes a second: it holds one of a few turns.
+const SLOWEST: u64 = 1024;
 
 /// Bytes of a file name that stand for themselves in a header (RFC 8187, `attr-char`).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -95,20 +99,32 @@ pub(super) async fn upload_file(
 
 async fn receive(mut upload: FileUpload, content: Content) -> Result<FileUpload, ErrorBody> {
     let mut pieces = content.into_data_stream();
+    let begun = Instant::now();
+    let mut received: u64 = 0;
     loop {
-        let Ok(next) = tokio::time::timeout(SILENCE, pieces.next()).await else {
-            let message = "nothing came for too long";
+        let patience = patience(received, begun.elapsed());
+        let Ok(next) = tokio::time::timeout(patience, pieces.next()).await else {
+            let message = "nothing came for too long, or too little";
             return Err(ErrorBody::field(ErrorCode::TimedOut, "content", message));
         };
         match next {
             None => return Ok(upload),
-            Some(Ok(piece)) => upload.write(piece).await?,
+            Some(Ok(piece)) => {
+                received += piece.len() as u64;
+                upload.write(piece).await?;
+            }
             Some(Err(error)) => {
                 let message = format!("the content broke off: {error}");
                 return Err(ErrorBody::field(ErrorCode::InvalidField, "content", message));
             }
         }
     }
+}
+
+/// How long the next piece of an upload may take, by what came so far and how long that took.
+fn patience(received: u64, elapsed: Duration) -> Duration {
+    let allowed = SILENCE + Duration::from_secs(received / SLOWEST);
+    allowed.saturating_sub(elapsed).min(SILENCE)
 }
 
 /// Lists the files that the agent may read, newest first.
@@ -231,4 +247,27 @@ pub(super) async fn delete_file(visitor: Visitor, Segment(written): Segment) -> 
             .delete_file(&caller, DeleteFile { file_id })
             .await,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_that_drips_is_given_up_and_one_that_flows_is_not() {
+        let check = |received: u64, minutes: u64, seconds: u64| {
+            let patience = patience(received, Duration::from_mins(minutes));
+            assert_eq!(
+                patience,
+                Duration::from_secs(seconds),
+                "{received} bytes in {minutes} minutes"
+            );
+        };
+        check(0, 0, 60);
+        check(0, 1, 0);
+        check(100, 2, 0);
+        check(60 * 1024, 1, 60);
+        check(60 * 1024, 2, 0);
+        check(1 << 30, 60, 60);
+    }
 }
