@@ -25,6 +25,7 @@ mod upload;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -148,6 +149,8 @@ pub(crate) struct Desk {
     run_id: String,
     /// Guards who was kicked, until when.
     kicked: Mutex<HashMap<AgentId, Instant>>,
+    /// When somebody came last, in microseconds since 1970.
+    came: AtomicU64,
     cache: Cache,
 }
 
@@ -170,6 +173,7 @@ impl Desk {
             started: Instant::now(),
             run_id: openagents_protocol::EventId::new().to_string(),
             kicked: Mutex::default(),
+            came: AtomicU64::default(),
         }
     }
 
@@ -183,6 +187,20 @@ impl Desk {
 
     fn ports(&self) -> Ports {
         *self.ports.lock().expect("poisoned")
+    }
+
+    /// When somebody comes now, in seconds since 1970. No two come at the same time: agents are listed by it.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds since 1970 fit a double for 280 years"
+    )]
+    fn comes(&self, now_ms: u64) -> f64 {
+        let now = now_ms.saturating_mul(1_000);
+        let next = |last: u64| now.max(last.saturating_add(1));
+        let last = self
+            .came
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(last.unwrap_or_else(|last| last)) as f64 / 1_000_000.0
     }
 
     /// How long an agent still has to stay away.

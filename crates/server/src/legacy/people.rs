@@ -84,7 +84,8 @@ pub(super) async fn register(
     {
         return Err(format!("Invalid credentials for group '{wanted}'"));
     }
-    metadata.insert("_connect_time".to_owned(), plain::now(host).into());
+    let comes = host.desk.comes(workspace.settings().clock.now_ms());
+    metadata.insert("_connect_time".to_owned(), comes.into());
     let capabilities = metadata.get("capabilities").cloned();
     let enrol = Enrol {
         principal,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openagents_protocol::legacy::prost::Message;
 use openagents_protocol::legacy::{RegisterAgentRequest, RegisterAgentResponse};
-use openagents_server::Config;
+use openagents_server::{Clock, Config};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -313,4 +313,24 @@ async fn large_events_and_files_pass_up_to_their_limits() {
         )
         .await;
     assert_eq!(uploaded["data"]["file_size"], 9 << 20, "{}", uploaded["message"]);
+}
+
+#[tokio::test]
+async fn agents_are_listed_in_the_order_they_came_also_within_a_millisecond() {
+    let running = Running::with(|config| {
+        let now = Clock::system().now_ms();
+        config.workspace.clock = Clock::new(move || now);
+    })
+    .await;
+    for id in ["zoe", "adam", "mia"] {
+        Agent::join(&running, id).await;
+    }
+    let mut bob = Agent::join(&running, "bob").await;
+    let listed = bob.send("system.list_agents", "system:system", json!({})).await;
+    let agents = listed["data"]["agents"].as_array().unwrap();
+    let ids: Vec<&str> = agents
+        .iter()
+        .map(|agent| agent["agent_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["zoe", "adam", "mia", "bob"]);
 }
