@@ -224,7 +224,7 @@ pub(crate) async fn follow(inner: Arc<Inner>, mut watermark: u64, index: mpsc::S
             }
             Outcome::Failed => return,
         }
-        if let Ok(room) = index.try_reserve() {
+        if let (true, Ok(room)) = (Handed::is_small(&batch), index.try_reserve()) {
             let commits = batch.iter().map(|kept| Arc::clone(&kept.commit)).collect();
             room.send(Handed { after, commits });
         }

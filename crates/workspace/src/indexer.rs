@@ -12,10 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
 use crate::commit::Commit;
+use crate::recent::Kept;
 use crate::workspace::Inner;
 
 /// Batches of the view that wait for the index. What finds no room is read from the log later, so the view never waits.
 pub(crate) const HANDED: usize = 4;
+
+/// The most that one of them may take in memory.
+const HANDED_BYTES: usize = 2 * 1024 * 1024;
 
 /// Messages in one transaction, as many as the index puts into a block.
 const BATCH: usize = 4_096;
@@ -38,6 +42,13 @@ pub(crate) struct Handed {
     /// Everything after this one that the view took is here.
     pub(crate) after: Sequence,
     pub(crate) commits: Vec<Arc<Commit>>,
+}
+
+impl Handed {
+    /// Whether a batch may wait in memory.
+    pub(crate) fn is_small(batch: &[Kept]) -> bool {
+        batch.iter().map(|kept| kept.bytes).sum::<usize>() <= HANDED_BYTES
+    }
 }
 
 /// Why the indexer stops before everything is done; the next start goes on.

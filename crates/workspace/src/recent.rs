@@ -38,7 +38,8 @@ pub(crate) struct Kept {
     pub(crate) commit: Arc<Commit>,
     pub(crate) streams: Arc<[Stream]>,
     pub(crate) changes: Arc<[StateChange]>,
-    bytes: usize,
+    /// About how much memory it takes.
+    pub(crate) bytes: usize,
 }
 
 impl Kept {
