@@ -1,18 +1,21 @@
 //! Measures the promises about speed and size, each beside its floor in the same run:
-//! `cargo build --release --workspace && target/release/measure [latency|throughput|idle|size|file]`.
+//! `cargo build --release --workspace && target/release/measure [latency|throughput|idle|size|file|search]`.
 //!
 //! Servers are processes of the real binary; the clients are in this one, on the same cores. Everything is bounded and ends
 //! by itself.
 
+#[path = "measure/search.rs"]
+mod search;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::{SinkExt, StreamExt};
 use openagents_client::{AgentClient, Event};
-use openagents_e2e::Peer;
+use openagents_e2e::{Peer, Prose};
 use openagents_protocol::EventId;
 use openagents_protocol::Source;
 use openagents_protocol::record::{Act, Body, Header};
@@ -63,6 +66,9 @@ async fn measure() -> anyhow::Result<()> {
     if wanted("file") {
         file(scratch.path()).await?;
     }
+    if wanted("search") {
+        search::search(scratch.path()).await?;
+    }
     Ok(())
 }
 
@@ -95,11 +101,42 @@ async fn join(agent_id: &str, port: u16) -> anyhow::Result<AgentClient> {
     Ok(client)
 }
 
+/// What is said, of words as people use them: the server has to index them.
+static TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut prose = Prose::new(1);
+    (0..1000).map(|_| prose.text(200)).collect()
+});
+
 fn direct(to: &str) -> Event {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = usize::try_from(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
     let mut event = Event::new("direct.message.received").to(format!("agent:{to}"));
     event.event_id = EventId::new().to_string();
-    event.payload = json!({"content": {"text": "x".repeat(200)}}).into();
+    event.payload = json!({"content": {"text": TEXTS[next % TEXTS.len()]}}).into();
     event
+}
+
+/// Publishes one event after the other until there is none, many of them in flight, and waits until everything is
+/// acknowledged.
+async fn publish(sender: &AgentClient, mut next: impl FnMut(u64) -> Option<Event>) -> anyhow::Result<u64> {
+    let (in_flight, mut settling) = mpsc::channel(IN_FLIGHT);
+    let tasks = TaskTracker::new();
+    let settled = tasks.spawn(async move {
+        while let Some(pending) = settling.recv().await {
+            let pending: openagents_client::PendingPublish = pending;
+            anyhow::ensure!(pending.await.success, "a publish was refused");
+        }
+        Ok(())
+    });
+    let mut sent = 0;
+    while let Some(event) = next(sent) {
+        let room = in_flight.reserve().await?;
+        room.send(sender.publish(event)?);
+        sent += 1;
+    }
+    drop(in_flight);
+    settled.await??;
+    Ok(sent)
 }
 
 /// The value at a share of the sorted values.
@@ -257,6 +294,12 @@ async fn throughput(scratch: &Path) -> anyhow::Result<()> {
         println!(
             "{durability}: {rate:.0} events/s, 256 bytes, acknowledged one by one and handled, {sent} in all"
         );
+        let (lag, caught_up) = search::catch_up(&load.sender, begun).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a count of events")]
+        let rate = sent as f64 / caught_up.as_secs_f64();
+        println!(
+            "{durability}: the search lagged by {lag} events then; {rate:.0} a second became searchable"
+        );
     }
     Ok(())
 }
@@ -289,23 +332,8 @@ impl Load {
 
     /// Publishes while the condition holds, then waits until everything is acknowledged and handled.
     async fn run(&self, go_on: impl Fn(u64) -> bool) -> anyhow::Result<u64> {
-        let (in_flight, mut settling) = mpsc::channel(IN_FLIGHT);
-        let tasks = TaskTracker::new();
-        let settled = tasks.spawn(async move {
-            while let Some(pending) = settling.recv().await {
-                let pending: openagents_client::PendingPublish = pending;
-                anyhow::ensure!(pending.await.success, "a publish was refused");
-            }
-            Ok(())
-        });
-        let mut sent = 0;
-        while go_on(sent) {
-            let room = in_flight.reserve().await?;
-            room.send(self.sender.publish(direct("receiver"))?);
-            sent += 1;
-        }
-        drop(in_flight);
-        settled.await??;
+        let next = |sent| go_on(sent).then(|| direct("receiver"));
+        let sent = publish(&self.sender, next).await?;
         while self.handled.load(Ordering::Relaxed) < sent {
             self.handled_more.notified().await;
         }
