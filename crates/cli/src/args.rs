@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
     agents, backup, bench, channels, completions, conversations, delete, demo, edit, emit, explain, files,
-    held, history, info, message, network, permissions, post, react, rebuild, restore, search, send, serve,
-    status, tail, token, unblock,
+    held, history, info, message, network, permissions, post, react, rebuild, repair, restore, search, send,
+    serve, status, tail, token, unblock,
 };
 use crate::output::Output;
 
@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Token(token::Arguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
+    Repair(repair::Arguments),
     Rebuild(rebuild::Arguments),
     Bench(bench::Arguments),
     Completions(completions::Arguments),

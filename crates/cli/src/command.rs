@@ -21,6 +21,7 @@ pub(crate) mod permissions;
 pub(crate) mod post;
 pub(crate) mod react;
 pub(crate) mod rebuild;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod send;
@@ -69,6 +70,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(arguments) => Box::pin(token::run(arguments, output)).await,
         Command::Backup(arguments) => backup::run(arguments, output).await,
         Command::Restore(arguments) => restore::run(arguments, output).await,
+        Command::Repair(arguments) => repair::run(arguments, output).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, output).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Command::Completions(arguments) => completions::run(&arguments),

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::database::{to_integer, to_sequence};
 use crate::log::rows::{self, LOG, Written};
-use crate::log::{Lineage, SqliteLog};
+use crate::log::{Gap, Lineage, SqliteLog};
 use crate::view::View;
 use crate::{Error, directory};
 
@@ -32,6 +32,8 @@ pub struct LogCopy {
     path: PathBuf,
     to: Connection,
     copied: Sequence,
+    /// The copy goes this far, also where there are no records any more.
+    through: Sequence,
     records: u64,
 }
 
@@ -51,8 +53,7 @@ struct Original {
     path: PathBuf,
     connection: Connection,
     lineage: Lineage,
-    /// The column of checksums, where the format has one.
-    checksum: &'static str,
+    format: u32,
 }
 
 impl LogCopy {
@@ -71,6 +72,7 @@ impl LogCopy {
             path,
             to,
             copied: Sequence::ZERO,
+            through: Sequence::ZERO,
             records: 0,
         })
     }
@@ -89,10 +91,11 @@ impl LogCopy {
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] or [`Error::Encoding`] at the first record that is not what was written.
+    /// [`Error::Damaged`] at the first record that is not what was written.
     pub fn step(&mut self, through: Sequence) -> Result<Vec<Record>, Error> {
         let rows = self.from.read(self.copied, through)?;
         let Some((last, _)) = rows.last() else {
+            self.through = self.through.max(through).min(self.original_head()?);
             return Ok(Vec::new());
         };
         let last = last.sequence;
@@ -105,6 +108,7 @@ impl LogCopy {
         };
         write().map_err(|error| Error::from_sqlite(&self.path, "write", error))?;
         self.copied = last;
+        self.through = self.through.max(last);
         self.records += rows.len() as u64;
         Ok(rows.into_iter().map(|(_, record)| record).collect())
     }
@@ -122,14 +126,21 @@ impl LogCopy {
             path,
             to,
             copied,
+            through,
             records,
         } = self;
-        let lineage = from.lineage.fork(copied);
-        lineage
-            .write(&to)
-            .map_err(|error| Error::from_sqlite(&path, "write", error))?;
+        let lineage = from.lineage.fork(through);
+        let complete = || {
+            for gap in from.gaps()? {
+                if let Some(gap) = gap.through(through) {
+                    gap.write(&to)?;
+                }
+            }
+            lineage.write(&to)
+        };
+        complete().map_err(|error| Error::from_sqlite(&path, "write", error))?;
         close(to, &path)?;
-        View::copy_cursors(&from.directory, &into, from.lineage.id(), lineage.id(), copied)?;
+        View::copy_cursors(&from.directory, &into, from.lineage.id(), lineage.id(), through)?;
         directory::sync(&into).map_err(|source| Error::from_io(&into, source))?;
         let expected = Copied {
             head: copied,
@@ -155,25 +166,37 @@ impl Original {
             path,
             connection: opened.connection,
             lineage,
-            checksum: if opened.format < 2 { "NULL" } else { "checksum" },
+            format: opened.format,
         })
     }
 
     fn head(&self) -> Result<Sequence, Error> {
-        let head = self
-            .connection
-            .query_one("SELECT ifnull(max(sequence), 0) FROM log", [], |row| row.get(0));
-        head.map(to_sequence)
-            .map_err(|error| Error::from_sqlite(&self.path, "read", error))
+        let read = || {
+            let gaps = self.gaps()?;
+            let last = "SELECT ifnull(max(sequence), 0) FROM log";
+            let last = self
+                .connection
+                .query_one(last, [], |row| row.get(0).map(to_sequence))?;
+            Ok(gaps.last().map_or(last, |gap| gap.last.max(last)))
+        };
+        read().map_err(|error| Error::from_sqlite(&self.path, "read", error))
+    }
+
+    fn gaps(&self) -> rusqlite::Result<Vec<Gap>> {
+        if self.format < 3 {
+            Ok(Vec::new())
+        } else {
+            Gap::read(&self.connection)
+        }
     }
 
     /// The next records, as they are written and as they read.
     fn read(&self, after: Sequence, through: Sequence) -> Result<Vec<(Written, Record)>, Error> {
         let read = || {
+            let checksum = if self.format < 2 { "NULL" } else { "checksum" };
             let mut statement = self.connection.prepare_cached(&format!(
-                "SELECT sequence, header, body, {} FROM log WHERE ?1 < sequence AND sequence <= ?2
-                 ORDER BY sequence LIMIT {STEP_RECORDS}",
-                self.checksum
+                "SELECT sequence, header, body, {checksum} FROM log WHERE ?1 < sequence AND sequence <= ?2
+                 ORDER BY sequence LIMIT {STEP_RECORDS}"
             ))?;
             let mut rows = statement.query((to_integer(after), to_integer(through)))?;
             let mut found = Vec::new();
@@ -420,10 +443,10 @@ mod tests {
         let into = tempfile::tempdir().unwrap();
         let mut making = LogCopy::begin(directory.path(), into.path()).unwrap();
         let error = making.step(Sequence::MAX).unwrap_err();
-        let Error::Encoding { source, .. } = &error else {
+        let Error::Damaged { detail, .. } = &error else {
             panic!("{error}");
         };
-        assert_eq!(source.to_string(), "record 43: it is not what was written");
+        assert_eq!(detail, "record 43: it is not what was written");
     }
 
     #[test]

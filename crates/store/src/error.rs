@@ -16,7 +16,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file is not what was written.
-    #[error("{path} is damaged ({detail}); restore it from a backup, or rebuild it if it is a view", path = .path.display())]
+    #[error("{path} is damaged ({detail}); `openagents repair` saves what can be saved, `openagents restore` brings back a backup", path = .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -50,12 +50,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A row could not be written or read in its format.
-    #[error("a row of {path} is not in the format that was expected; rebuild a view, restore a log", path = .path.display())]
+    /// A row could not be written in its format.
+    #[error("a row for {path} could not be written", path = .path.display())]
     Encoding {
         /// The file.
         path: PathBuf,
-        /// Which row, and what is wrong with it.
+        /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database refused a statement.
@@ -80,8 +80,11 @@ impl Error {
     pub fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         let source = match source {
-            rusqlite::Error::FromSqlConversionFailure(_, _, source)
-            | rusqlite::Error::ToSqlConversionFailure(source) => return Self::Encoding { path, source },
+            rusqlite::Error::FromSqlConversionFailure(_, _, source) => {
+                let detail = source.to_string();
+                return Self::Damaged { path, detail };
+            }
+            rusqlite::Error::ToSqlConversionFailure(source) => return Self::Encoding { path, source },
             source => source,
         };
         match source.sqlite_error_code() {

@@ -8,6 +8,7 @@
 //! | [`log`] | the [`EventLog`] trait and its implementations: [`MemoryLog`], [`SqliteLog`] |
 //! | `copy` | [`LogCopy`]: a copy of a log, made while somebody else writes to it |
 //! | `new_directory`, `replacement` | [`NewDirectory`], [`Replacement`]: files that appear all at once |
+//! | `salvage` | [`Salvage`]: what can be saved of a damaged log |
 //! | [`view`] | [`View`]: state, streams, events by id, cursors; rebuilt from the log at any time |
 //! | [`search`] | [`search::Index`]: which messages say what; rebuilt from the log as well |
 //! | `contract` | the suite that every log passes, behind the feature `contract` |
@@ -51,13 +52,15 @@ mod directory;
 mod error;
 mod new_directory;
 mod replacement;
+mod salvage;
 
 pub use copy::{Copied, LogCopy};
 pub use database::Execution;
 pub use error::Error;
-pub use log::{Durability, Entry, EventLog, Lineage, MemoryLog, SqliteLog};
+pub use log::{Durability, Entry, EventLog, Gap, Lineage, MemoryLog, SqliteLog};
 pub use new_directory::NewDirectory;
 pub use replacement::Replacement;
+pub use salvage::{Findings, Salvage};
 pub use view::{Loaded, Stream, Update, View};
 
 /// The log, the view and the search index in the directory of a workspace.
@@ -214,7 +217,8 @@ mod tests {
             messages,
             [
                 "DIR/log.db is in use; stop the other server that uses this directory, or choose another one",
-                "DIR/log.db is damaged (it is not a database); restore it from a backup, or rebuild it if it is a view",
+                "DIR/log.db is damaged (it is not a database); `openagents repair` saves what can be saved, \
+                 `openagents restore` brings back a backup",
                 "DIR/log.db has format 3 and this version reads up to 1; use a newer version",
                 "no space left for DIR/log.db; free some and try again",
                 "the log is closed; open it again to see what it holds",

@@ -11,12 +11,14 @@ use tokio::sync::watch;
 use crate::Error;
 
 mod durability;
+mod gap;
 mod lineage;
 mod memory;
 pub(crate) mod rows;
 mod sqlite;
 
 pub use durability::Durability;
+pub use gap::Gap;
 pub use lineage::Lineage;
 pub use memory::MemoryLog;
 pub use sqlite::SqliteLog;

@@ -221,6 +221,15 @@ pub enum Direction {
     Backward,
 }
 
+/// What a view tells of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The name of the log.
+    pub(crate) log: Uuid,
+    /// It had a record with this sequence, and maybe later ones.
+    pub(crate) end: Sequence,
+}
+
 impl View {
     /// Name of the file in its directory.
     pub const FILE: &str = "view.db";
@@ -266,6 +275,11 @@ impl View {
     /// Empties the view in a directory that nobody uses; only the cursors stay, since the log does not have them.
     pub fn discard(directory: &Path) -> Result<(), Error> {
         file::discard(&directory.join(Self::FILE))
+    }
+
+    /// What the view in a directory tells of its log, for when that is damaged; none where it is damaged itself.
+    pub(crate) fn look(directory: &Path) -> Option<Seen> {
+        file::look(&directory.join(Self::FILE))
     }
 
     /// Makes a view in a directory that has nothing but the cursors of another one, none of them after `through`.

@@ -5,6 +5,7 @@
 
 mod backup;
 mod files;
+mod repair;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +14,11 @@ use openagents_protocol::{EventId, Sequence};
 use openagents_store::{Error as StoreError, LogCopy, SqliteLog};
 
 pub use self::backup::Backup;
+pub use self::repair::{Repair, Repaired};
 pub use self::restore::{Occupied, Restore, Restored};
 use crate::files::BlobError;
 
-/// How far a backup or a restoration is.
+/// How far a backup, a restoration or a repair is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -43,7 +45,7 @@ pub enum Progress {
     },
 }
 
-/// Why a workspace was not backed up or restored. Nothing was changed.
+/// Why a workspace was not backed up, restored or repaired. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeepError {
@@ -62,6 +64,12 @@ pub enum KeepError {
     /// A workspace is where another one was to be restored.
     #[error("there is a workspace in {path}; --replace puts the restored one in its place and keeps it aside", path = .path.display())]
     Occupied {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nothing of the log is sound.
+    #[error("nothing of the log in {path} can be saved; `openagents restore` brings back a backup", path = .path.display())]
+    NothingToSave {
         /// The directory.
         path: PathBuf,
     },

@@ -6,7 +6,7 @@
 //!
 //! - [`Workspace`]: open, close, publish, and the calls of the protocol ([`Workspace::call`]);
 //! - [`Session`] and [`Deliveries`]: one connection of an agent, in and out;
-//! - [`Workspace::backup`], [`Workspace::restore`], [`Workspace::rebuild`]: what keeps the data;
+//! - [`Workspace::backup`], [`Workspace::restore`], [`Workspace::repair`], [`Workspace::rebuild`]: what keeps the data;
 //! - [`Standing`]: the session of an agent that comes by without a connection of its own;
 //! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
 //!
@@ -50,9 +50,9 @@ pub use content::ContentRules;
 pub use files::{FileContent, FileUpload, NewFile};
 pub use groups::Groups;
 pub use guard::LoopGuard;
-pub use keep::{Backup, KeepError, Occupied, Progress, Restore, Restored};
+pub use keep::{Backup, KeepError, Occupied, Progress, Repair, Repaired, Restore, Restored};
 pub use openagents_store::view::Tally;
-pub use openagents_store::{Durability, Error as StoreError, Execution};
+pub use openagents_store::{Durability, Error as StoreError, Execution, Gap};
 pub use rights::{Group, permission};
 pub use session::{Attach, Delivered, Deliveries, Outgoing, Session};
 pub use settings::{Clock, ConfiguredChannel, DefaultMembership, FirstPost, Settings};

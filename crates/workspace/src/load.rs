@@ -10,7 +10,6 @@ use openagents_store::view::{Loaded, Stream, Update};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
 
 use crate::commit::{Commit, streams};
-use crate::files::Blobs;
 use crate::follower::indexed;
 use crate::known::made_at;
 use crate::recent::Kept;
@@ -24,7 +23,6 @@ const BATCH: usize = 2048;
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) store: Store,
-    pub(crate) blobs: Blobs,
     pub(crate) state: State,
     pub(crate) cursors: Vec<(AgentId, Sequence)>,
     /// The number of events in each channel.
@@ -49,7 +47,6 @@ pub(crate) async fn load(
         execution: settings.execution,
     };
     let (store, loaded) = Store::open(directory, options)?;
-    let blobs = Blobs::open(directory).map_err(|error| StoreError::from_io(directory, error))?;
     let mut state = State::load(&loaded, settings);
     let Loaded {
         mut applied,
@@ -70,9 +67,18 @@ pub(crate) async fn load(
         store.view.commit(update).await?;
         progress(applied, store.log.head());
     }
+    // The last records may be lost: nothing comes before the head any more.
+    let head = store.log.head();
+    if applied < head {
+        let update = Update {
+            applied: head,
+            id_watermark: watermark,
+            ..Update::default()
+        };
+        store.view.commit(update).await?;
+    }
     Ok(Stored {
         store,
-        blobs,
         state,
         cursors,
         channel_events,

@@ -207,12 +207,12 @@ impl Workspace {
     ) -> Result<Self, StoreError> {
         let Stored {
             store,
-            blobs,
             state,
             cursors,
             channel_events,
             watermark,
         } = load(directory, &settings, progress).await?;
+        let blobs = Blobs::open(directory).map_err(|error| StoreError::from_io(directory, error))?;
         let log: Arc<dyn EventLog> = store.log.clone();
         let view = store.view.clone();
         let search = store.search.clone();

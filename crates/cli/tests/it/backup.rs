@@ -1,4 +1,4 @@
-//! `openagents backup` and `openagents restore`.
+//! `openagents backup`, `openagents restore` and `openagents repair`.
 
 use std::collections::HashMap;
 
@@ -157,4 +157,71 @@ async fn a_workspace_is_restored_up_to_a_sequence_and_not_over_another_one() {
         .await
         .failed();
     assert!(nothing.contains("it has no log.db"), "{nothing}");
+}
+
+#[tokio::test]
+async fn a_damaged_workspace_is_named_and_repaired() {
+    let (folder, served) = served().await;
+    let data = folder.path().join("data");
+    let path = data.display().to_string();
+    for number in 0..30 {
+        let text = format!("post {number} {}", "x".repeat(500));
+        served.run(&["post", "general", &text]).await.ok();
+    }
+    let used = run(["repair", "--data", &path]).await.failed();
+    assert!(used.contains("stop the other server"), "{used}");
+    let before = history(&served).await;
+    served.stop().await;
+    let sound = run(["repair", "--data", &path, "--dry-run"]).await.ok();
+    assert!(sound.contains("is sound"), "{sound}");
+
+    // The page with the newest posts.
+    let log = data.join("log.db");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes
+        .windows(8)
+        .rposition(|window| window == b"post 29 ")
+        .unwrap();
+    bytes[at / 4096 * 4096..][..64].fill(0xff);
+    std::fs::write(&log, bytes).unwrap();
+    let start = run(["serve", "--port", "0", "--data", &path]).await.failed();
+    assert!(
+        start.contains("`openagents repair` saves what can be saved"),
+        "{start}"
+    );
+    let looked = run(["repair", "--data", &path, "--dry-run", "--json"]).await;
+    assert_eq!(looked.code, Some(1));
+    let looked: Value = serde_json::from_str(&looked.stdout).unwrap();
+    assert_eq!(
+        (&looked["event"], &looked["sound"]),
+        (&json!("checked"), &json!(false))
+    );
+
+    let saved = run(["repair", "--data", &path]).await;
+    assert!(
+        saved.stderr.contains("the damaged log is in "),
+        "{}",
+        saved.stderr
+    );
+    let saved = saved.ok();
+    let [first, last] = &looked["lost"][0].as_array().unwrap()[..] else {
+        panic!("{looked}");
+    };
+    assert!(saved.contains(&format!("lost: {first} to {last}")), "{saved}");
+    let again = run(["repair", "--data", &path, "--json"]).await.json();
+    assert_eq!(
+        (&again["sound"], &again["replaced"]),
+        (&json!(true), &Value::Null)
+    );
+
+    let served = Served::start(&data, &[]).await;
+    let after = history(&served).await;
+    let sequence = |message: &Value| message["sequence"].as_u64();
+    let left: Vec<_> = before
+        .into_iter()
+        .filter(|message| sequence(message) < first.as_u64() || last.as_u64() < sequence(message))
+        .collect();
+    assert!(10 < left.len() && left.len() < 30);
+    assert_eq!(after, left);
+    served.stop().await;
 }

@@ -36,6 +36,7 @@ async fn help_shows_the_commands_and_examples() {
       token          Make, list and revoke tokens
       backup         Copy a workspace into a new directory, also while a server uses it
       restore        Make a workspace of a backup, or of its beginning
+      repair         Look for damage, and save what can be saved of a damaged log
       rebuild        Build the view of a workspace anew from its log
       bench          Measure a running server
       completions    Print completions for a shell
@@ -89,6 +90,7 @@ async fn every_command_has_help() {
         "token",
         "backup",
         "restore",
+        "repair",
         "rebuild",
         "bench",
         "completions",

@@ -4,10 +4,17 @@ use openagents_protocol::Sequence;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::rows;
+use crate::database;
 
 /// Most ancestors that a log remembers; beyond it, positions in the oldest one are as unknown as in any other log.
 const ANCESTORS: usize = 256;
+
+/// The names of the rows that have the name and the checksum of everything.
+const ID: &str = "log_id";
+const CHECKSUM: &str = "checksum";
+
+/// Begins the names of the rows that have ancestors.
+const ANCESTOR: &str = "ancestor:";
 
 /// Names a log among its copies.
 ///
@@ -69,31 +76,61 @@ impl Lineage {
     }
 
     /// That of a file; none when the file was not made whole.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not what was written.
     pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
-        let Some(id) = rows::log_id(connection)? else {
-            return Ok(None);
-        };
-        let mut statement =
-            connection.prepare("SELECT substr(name, 10), value FROM meta WHERE name LIKE 'ancestor:%'")?;
+        let mut statement = connection.prepare("SELECT name, value FROM meta")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut ancestors = Vec::new();
-        for row in rows {
-            let (id, through): (String, String) = row?;
-            // One that cannot be read is as good as one that is not there.
-            if let (Ok(id), Ok(through)) = (id.parse(), through.parse()) {
-                ancestors.push((id, Sequence::new(through)));
-            }
+        let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+        if !rows.iter().any(|(name, _)| name == ID) {
+            return Ok(None);
         }
+        let unreadable = || database::unreadable(1, "the name of the log is not what was written");
+        Self::of_rows(&rows).ok_or_else(unreadable).map(Some)
+    }
+
+    /// That of the rows of a file; none where it is not what was written.
+    pub(crate) fn of_rows(rows: &[(String, String)]) -> Option<Self> {
+        let value = |wanted: &str| {
+            rows.iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value)
+        };
+        let id = value(ID)?.parse().ok()?;
+        let mut ancestors: Vec<(Uuid, Sequence)> = rows
+            .iter()
+            .filter_map(|(name, through)| {
+                let id = name.strip_prefix(ANCESTOR)?.parse().ok()?;
+                Some((id, Sequence::new(through.parse().ok()?)))
+            })
+            .collect();
         ancestors.sort_unstable();
-        Ok(Some(Self { id, ancestors }))
+        ancestors.dedup_by_key(|(id, _)| *id);
+        let lineage = Self { id, ancestors };
+        // That of a log of the first format has none.
+        let is_sound = value(CHECKSUM).is_none_or(|stored| *stored == lineage.checksum());
+        is_sound.then_some(lineage)
+    }
+
+    fn checksum(&self) -> String {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.id.as_bytes());
+        for (id, through) in &self.ancestors {
+            hasher.update(id.as_bytes());
+            hasher.update(&through.get().to_le_bytes());
+        }
+        hasher.finalize().to_string()
     }
 
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement =
             connection.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?;
-        statement.execute(("log_id", self.id.to_string()))?;
+        statement.execute((ID, self.id.to_string()))?;
+        statement.execute((CHECKSUM, self.checksum()))?;
         for (id, through) in &self.ancestors {
-            statement.execute((format!("ancestor:{id}"), through.to_string()))?;
+            statement.execute((format!("{ANCESTOR}{id}"), through.to_string()))?;
         }
         Ok(())
     }
@@ -132,7 +169,7 @@ mod tests {
     #[test]
     fn a_lineage_is_read_as_it_was_written_and_does_not_grow_for_ever() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(rows::LOG.schema).unwrap();
+        connection.execute_batch(super::super::rows::LOG.schema).unwrap();
         assert_eq!(Lineage::read(&connection).unwrap(), None);
         let mut lineage = Lineage::new();
         let first = lineage.id();
@@ -143,5 +180,12 @@ mod tests {
         assert_eq!(Lineage::read(&connection).unwrap(), Some(lineage.clone()));
         assert_eq!(lineage.ancestors.len(), ANCESTORS);
         assert_eq!(lineage.shared_with(first), None);
+        connection
+            .execute(
+                "UPDATE meta SET value = '4' WHERE name LIKE 'ancestor:%' AND value = '3'",
+                [],
+            )
+            .unwrap();
+        assert!(Lineage::read(&connection).is_err());
     }
 }

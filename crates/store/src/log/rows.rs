@@ -4,24 +4,32 @@ use std::fmt;
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
-use rusqlite::{Connection, OptionalExtension, Row};
-use uuid::Uuid;
+use rusqlite::{Connection, Row};
 
-use super::Entry;
+use super::{Entry, Gap};
 use crate::database::{self, Kind, to_integer, to_sequence};
 
 /// One table that only grows at its end, so an append writes few pages whatever the size of the log. Header and body
 /// are JSON text: `sqlite3 log.db 'select * from log'` is enough to look inside.
+///
+/// A record that a repair could not save is noted as lost: no other one gets its sequence.
 ///
 /// The checksum is over sequence and header in its upper half and over the body in its lower one, so that it holds when
 /// the body is erased. Records of format 1 have none.
 pub(crate) const LOG: Kind = Kind {
     name: "the log of a workspace",
     application_id: 0x4f41_4c67,
-    format: 2,
+    format: 3,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-             CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT, checksum INTEGER);",
-    upgrades: &[(1, "ALTER TABLE log ADD COLUMN checksum INTEGER")],
+             CREATE TABLE log (sequence INTEGER PRIMARY KEY, header TEXT NOT NULL, body TEXT, checksum INTEGER);
+             CREATE TABLE lost (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, checksum INTEGER NOT NULL);",
+    upgrades: &[
+        (1, "ALTER TABLE log ADD COLUMN checksum INTEGER"),
+        (
+            2,
+            "CREATE TABLE lost (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, checksum INTEGER NOT NULL)",
+        ),
+    ],
 };
 
 /// The columns that [`decode`] reads, in their order.
@@ -114,25 +122,15 @@ pub(crate) fn parse(
     })
 }
 
-/// The name of a log; none when it was not made whole.
-pub(crate) fn log_id(connection: &Connection) -> rusqlite::Result<Option<Uuid>> {
-    let id = connection
-        .query_one("SELECT value FROM meta WHERE name = 'log_id'", [], |row| {
-            let text: String = row.get(0)?;
-            text.parse()
-                .map_err(|error: uuid::Error| database::unreadable(0, error))
-        })
-        .optional()?;
-    Ok(id)
-}
-
-/// Reads the last record and not only its sequence: the end is where damage is likeliest.
+/// The last sequence that was given out. Reads the last record and not only its sequence: the end is where damage is likeliest.
 pub(crate) fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequence> {
     let mut statement = connection.prepare(&format!(
         "SELECT {COLUMNS} FROM log ORDER BY sequence DESC LIMIT 1"
     ))?;
-    let last = statement.query_map([], decode)?.next().transpose()?;
-    Ok(last.map_or(Sequence::ZERO, |record| record.sequence))
+    let record = statement.query_map([], decode)?.next().transpose()?;
+    let there = record.map_or(Sequence::ZERO, |record| record.sequence);
+    let gap = Gap::read(connection)?.pop();
+    Ok(gap.map_or(there, |gap| gap.last.max(there)))
 }
 
 #[cfg(test)]

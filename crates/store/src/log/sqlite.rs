@@ -18,6 +18,7 @@ use super::{Durability, Entry, EventLog, Lineage, LogFuture};
 use crate::Error;
 use crate::database::{self, Execution, Pool, to_integer, to_limit};
 use crate::directory::Lock;
+use crate::salvage;
 
 /// How long records that were acknowledged from memory may wait for others to be stored with.
 const WRITE_BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
@@ -128,6 +129,10 @@ impl SqliteLog {
         durability: Durability,
         execution: Execution,
     ) -> Result<Self, Error> {
+        if durability == Durability::Fsync {
+            // Elsewhere a power cut may leave the same behind, and takes no more than it may.
+            salvage::check_wal(directory)?;
+        }
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
@@ -703,9 +708,9 @@ mod tests {
                 error,
                 Error::NewerFormat {
                     found: 7,
-                    supported: 2,
+                    supported,
                     ..
-                }
+                } if supported == LOG.format
             ),
             "{error}"
         );
@@ -748,10 +753,10 @@ mod tests {
         let text = "UPDATE log SET body = replace(body, 'message 1', 'message 7') WHERE sequence = 2";
         log.shared.writer().connection.execute_batch(text).unwrap();
         let error = log.read(Sequence::ZERO, 10).await.unwrap_err();
-        let Error::Encoding { source, .. } = &error else {
+        let Error::Damaged { detail, .. } = &error else {
             panic!("{error}");
         };
-        assert_eq!(source.to_string(), "record 2: it is not what was written");
+        assert_eq!(detail, "record 2: it is not what was written");
         assert_eq!(log.read(Sequence::new(2), 10).await.unwrap().len(), 1);
     }
 
@@ -816,6 +821,31 @@ mod tests {
             assert_eq!(survivor.id(), log.id());
             assert_eq!(survivor.read(Sequence::ZERO, 100).await.unwrap().len(), 10);
         }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_write_ahead_log_is_not_taken_for_a_shorter_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Fsync);
+        for number in 0..10 {
+            log.append(vec![entry(number)]).await.unwrap();
+        }
+        for file in ["log.db", "log.db-wal"] {
+            std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+        }
+        let wal = copy.path().join("log.db-wal");
+        let mut bytes = std::fs::read(&wal).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&wal, bytes).unwrap();
+        let error = SqliteLog::open(copy.path(), Durability::Fsync, Execution::Blocking).unwrap_err();
+        assert!(
+            matches!(&error, Error::Damaged { path, .. } if *path == wal),
+            "{error}"
+        );
+        // With less durability a power cut may leave the same, and what is lost is the end.
+        assert!(open(copy.path(), Durability::Os).head() < log.head());
     }
 
     #[tokio::test]

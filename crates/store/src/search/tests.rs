@@ -478,7 +478,7 @@ async fn damage_that_shows_only_in_use_is_told_and_repaired_by_the_next_opening(
     drop(other);
     assert!(matches!(
         index.find(search("word")).await,
-        Err(Error::Encoding { .. })
+        Err(Error::Damaged { .. })
     ));
     drop(index);
     let index = open(&directory);

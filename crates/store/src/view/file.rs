@@ -8,7 +8,7 @@ use openagents_protocol::{AgentId, ChannelName, Sequence};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use uuid::Uuid;
 
-use super::{ChannelRow, Loaded, Stream, index, state};
+use super::{ChannelRow, Loaded, Seen, Stream, index, state};
 use crate::Error;
 use crate::database::{self, Kind, to_integer, to_sequence};
 
@@ -85,12 +85,25 @@ pub(super) fn discard(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// What a view tells of its log, as far as it can be read.
+pub(super) fn look(path: &Path) -> Option<Seen> {
+    let connection = VIEW.open_to_read(path).ok()?.connection;
+    let log = database::log_id(&connection).ok().flatten()?;
+    let applied = to_sequence(database::number(&connection, "applied").ok()?);
+    let cursors = cursors(&connection, Sequence::MAX).ok()?;
+    let end = cursors
+        .into_iter()
+        .map(|(_, cursor)| cursor)
+        .fold(applied, Sequence::max);
+    Some(Seen { log, end })
+}
+
 /// Makes a view with the cursors of another one, as far as they can be read.
 pub(super) fn copy_cursors(from: &Path, from_log: Log, into: &Path, into_log: Log) -> Result<(), Error> {
     let cursors = if crate::directory::is_empty(from) {
         Vec::new()
     } else {
-        salvage(from, from_log)
+        salvage(from, from_log, OpenFlags::SQLITE_OPEN_READ_ONLY)
     };
     let made = VIEW.create(into)?;
     start(&made, Some(into_log.id), &cursors).map_err(|error| Error::from_sqlite(into, "make", error))?;
@@ -140,7 +153,7 @@ fn not_fitting(path: &Path, misfit: &str) -> Error {
 /// Moves a damaged view aside and makes a new one with the cursors that can still be read.
 fn replace(path: &Path, log: Log, damage: &Error) -> Result<Fitting, Error> {
     tracing::warn!(path = %path.display(), error = %damage, "moving the damaged view aside and starting over");
-    let cursors = salvage(path, log);
+    let cursors = salvage(path, log, OpenFlags::SQLITE_OPEN_READ_WRITE);
     set_aside(path)?;
     let made = VIEW.open(path)?.connection;
     start(&made, Some(log.id), &cursors).map_err(|error| Error::from_sqlite(path, "make", error))?;
@@ -191,9 +204,9 @@ fn drop_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// The cursors of a damaged view, as far as they can be read.
-fn salvage(path: &Path, log: Log) -> Vec<(AgentId, Sequence)> {
+fn salvage(path: &Path, log: Log, flags: OpenFlags) -> Vec<(AgentId, Sequence)> {
     let read = || {
-        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let connection = database::connect(path, flags)?;
         if database::log_id(&connection)? == Some(log.id) {
             cursors(&connection, log.head)
         } else {

@@ -67,6 +67,19 @@ impl Blobs {
         writer.finish().await.map(Some)
     }
 
+    /// The SHA-256 of a blob; none where there is no such blob.
+    pub(crate) async fn checksum(&self, id: &EventId) -> Result<Option<String>, Error> {
+        let mut content = match self.0.get(&key(id)).await {
+            Err(Error::NotFound { .. }) => return Ok(None),
+            found => found?.into_stream(),
+        };
+        let mut hasher = Sha256::new();
+        while let Some(piece) = content.try_next().await? {
+            hasher.update(&piece);
+        }
+        Ok(Some(crate::token::hex(&hasher.finalize())))
+    }
+
     /// Begins to write a blob. Dropped before it is complete, nothing remains.
     pub(super) async fn begin(&self, id: &EventId) -> Result<BlobWriter, Error> {
         Ok(BlobWriter {

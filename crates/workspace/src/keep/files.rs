@@ -6,7 +6,7 @@ use openagents_protocol::EventId;
 use openagents_protocol::record::{Act, Record, SharedFile};
 
 use super::{KeepError, Progress};
-use crate::files::Blobs;
+use crate::files::{BlobError, Blobs};
 
 /// The files that a part of a log refers to.
 #[derive(Debug, Default)]
@@ -63,18 +63,48 @@ impl Contents {
                 Some(from) => into.copy_from(from, file_id).await,
                 None => Ok(None),
             };
-            let copied = copied.map_err(|source| KeepError::File {
-                file_id: file_id.clone(),
-                source: Box::new(source),
-            })?;
-            let kind = match copied {
-                None => &mut self.missing,
-                Some(checksum) if checksum == file.checksum => &mut self.whole,
-                Some(_) => &mut self.damaged,
-            };
-            kind.insert(file_id.clone());
+            self.take(file_id, file, copied)?;
         }
         progress(Progress::Files { done: all, all });
+        Ok(())
+    }
+
+    /// Looks at the contents where they are.
+    pub(super) async fn check(
+        references: &References,
+        blobs: Option<&Blobs>,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Self, KeepError> {
+        let mut contents = Self::default();
+        let all = references.0.len();
+        for (done, (file_id, file)) in references.0.iter().enumerate() {
+            progress(Progress::Files { done, all });
+            let found = match blobs {
+                Some(blobs) => blobs.checksum(file_id).await,
+                None => Ok(None),
+            };
+            contents.take(file_id, file, found)?;
+        }
+        Ok(contents)
+    }
+
+    /// Sorts a content by what its checksum should be.
+    fn take(
+        &mut self,
+        file_id: &EventId,
+        file: &SharedFile,
+        found: Result<Option<String>, BlobError>,
+    ) -> Result<(), KeepError> {
+        let found = found.map_err(|source| KeepError::File {
+            file_id: file_id.clone(),
+            source: Box::new(source),
+        })?;
+        let kind = match found {
+            None => &mut self.missing,
+            Some(checksum) if checksum == file.checksum => &mut self.whole,
+            Some(_) => &mut self.damaged,
+        };
+        kind.insert(file_id.clone());
         Ok(())
     }
 

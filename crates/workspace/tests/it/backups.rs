@@ -18,16 +18,16 @@ use crate::room::{Reader, Room, caller};
 
 /// What anybody can learn of a workspace.
 #[derive(Debug, PartialEq)]
-struct Answers {
-    agents: Vec<AgentInfo>,
+pub(crate) struct Answers {
+    pub(crate) agents: Vec<AgentInfo>,
     channels: Vec<ChannelInfo>,
-    general: Vec<Message>,
+    pub(crate) general: Vec<Message>,
     direct: Vec<Message>,
-    files: Vec<FileInfo>,
+    pub(crate) files: Vec<FileInfo>,
     tokens: usize,
 }
 
-async fn answers(workspace: &Workspace) -> Answers {
+pub(crate) async fn answers(workspace: &Workspace) -> Answers {
     let alice = caller("alice");
     let all = ListAgents {
         all: true,
@@ -54,11 +54,11 @@ async fn answers(workspace: &Workspace) -> Answers {
     }
 }
 
-async fn open(directory: &Path) -> Workspace {
+pub(crate) async fn open(directory: &Path) -> Workspace {
     Workspace::open(directory, Settings::default()).await.unwrap()
 }
 
-async fn attach(workspace: &Workspace, agent_id: &str) -> Reader {
+pub(crate) async fn attach(workspace: &Workspace, agent_id: &str) -> Reader {
     attach_after(workspace, agent_id, None, None).await
 }
 
@@ -306,7 +306,7 @@ async fn a_restored_workspace_ends_where_it_was_told_to() {
     }
 }
 
-async fn publish(workspace: &Workspace, text: &str) {
+pub(crate) async fn publish(workspace: &Workspace, text: &str) {
     let draft = Draft::parse(crate::room::post(text)).unwrap();
     workspace.publish(&caller("alice"), draft).await.unwrap();
 }
@@ -338,15 +338,15 @@ async fn a_client_that_was_further_than_the_restored_log_misses_nothing() {
         wait: Some(30),
         ..ReadEvents::default()
     };
-    let poll = tokio_util::task::TaskTracker::new().spawn({
-        let workspace = workspace.clone();
-        async move { workspace.read_events(&caller("bob"), waiting).await.unwrap() }
-    });
-    tokio::task::yield_now().await;
-    for number in 0..10 {
-        publish(&workspace, &format!("new {number}")).await;
-    }
-    let polled = poll.await.unwrap().events;
+    let bob = caller("bob");
+    let poll = workspace.read_events(&bob, waiting);
+    let posts = async {
+        for number in 0..10 {
+            publish(&workspace, &format!("new {number}")).await;
+        }
+    };
+    let (polled, ()) = tokio::join!(poll, posts);
+    let polled = polled.unwrap().events;
     assert_eq!(
         polled[0]["payload"]["content"]["text"], "new 0",
         "a poll is not deaf until the old end"

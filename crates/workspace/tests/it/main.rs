@@ -11,6 +11,7 @@ mod history;
 mod messages;
 mod operator;
 mod presence;
+mod repairs;
 mod room;
 mod schedule;
 mod search;
