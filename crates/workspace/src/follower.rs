@@ -88,8 +88,8 @@ impl Cursors {
 
     /// What was taken could not be stored.
     fn dirty_again(&self) {
-        let mut inner = self.inner.lock().expect("poisoned");
-        inner.dirty = inner.all.clone();
+        let inner = &mut *self.inner.lock().expect("poisoned");
+        inner.dirty.clone_from(&inner.all);
     }
 
     fn take_dirty(&self) -> Vec<(AgentId, Sequence)> {
@@ -314,7 +314,7 @@ async fn commit(
     };
     match inner.view.commit(update).await {
         Ok(()) => {
-            inner.stalled.send_if_modified(|stalled| std::mem::take(stalled));
+            inner.stalled.send_if_modified(std::mem::take);
             if !batch.is_empty() {
                 inner.recent.indexed(applied);
                 inner.indexed.send_replace(applied);
