@@ -1,7 +1,12 @@
 //! How many connections the descriptors of this process leave room for.
 
+use crate::config::Limits;
+
 /// Descriptors for what is no connection: the files of the workspace with their readers, files on their way, the runtime.
 const RESERVED: u64 = 128;
+
+/// Less room than this is little for a server.
+const FEW: usize = 1_000;
 
 /// The most connections, where an operator allows this many: a server that spent its last descriptor on a connection
 /// could not read its own files any more.
@@ -10,7 +15,8 @@ pub(crate) fn connections(allowed: usize) -> usize {
         return allowed;
     };
     let room = room(descriptors);
-    if room < allowed {
+    // Nobody asked for the default: fewer than that is worth a warning only where it is few.
+    if room < allowed && (allowed != Limits::default().max_connections || room < FEW) {
         tracing::warn!(
             allowed,
             room,
