@@ -23,6 +23,9 @@ use crate::host::{Credentials, Host};
 /// Calls of one connection that may be answered at the same time; further frames wait.
 const MAX_CALLS: usize = 64;
 
+/// Bytes of answers with which no further ones are made before they are written.
+const TOGETHER: usize = 256 * 1024;
+
 /// Frames that cannot be understood before the connection is closed.
 const MAX_ERRORS: u32 = 20;
 
@@ -209,10 +212,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Some(answer) = self.calls.next() => {
-                    let mut answers = vec![answer];
-                    while let Some(Some(answer)) = self.calls.next().now_or_never() {
-                        answers.push(answer);
-                    }
+                    let answers = self.further_answers(answer);
                     if self.send(answers).await.is_err() {
                         return End::Dropped;
                     }
@@ -233,6 +233,20 @@ impl<'a> Connection<'a> {
                 }
             }
         }
+    }
+
+    /// Answers that are there, beginning with this one, to be written together.
+    fn further_answers(&mut self, answer: Message) -> Vec<Message> {
+        let length = |message: &Message| message.to_text().map_or(0, str::len);
+        let mut bytes = length(&answer);
+        let mut answers = vec![answer];
+        while bytes < TOGETHER
+            && let Some(Some(answer)) = self.calls.next().now_or_never()
+        {
+            bytes += length(&answer);
+            answers.push(answer);
+        }
+        answers
     }
 
     async fn deliver(&mut self, outgoing: Vec<Outgoing>) -> ControlFlow<End> {
