@@ -197,13 +197,16 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 (deliveries, outgoing) = &mut next => {
                     next.set(take_next(deliveries));
+                    let begun = Instant::now();
                     if let ControlFlow::Break(end) = self.deliver(outgoing).await {
                         return end;
                     }
+                    self.was_deaf_since(begun);
                 }
                 message = self.socket.recv(), if reading => {
+                    let begun = Instant::now();
                     match self.receive(message).await {
-                        ControlFlow::Continue(()) => {}
+                        ControlFlow::Continue(()) => self.was_deaf_since(begun),
                         ControlFlow::Break(End::Left(reason)) => {
                             leaving = Some(reason);
                             silence.set(sleep_until(Instant::now() + self.host.limits.drain));
@@ -212,10 +215,12 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Some(answer) = self.calls.next() => {
+                    let begun = Instant::now();
                     let answers = self.further_answers(answer);
                     if self.send(answers).await.is_err() {
                         return End::Dropped;
                     }
+                    self.was_deaf_since(begun);
                 }
                 () = &mut expiry => {
                     return End::Dismissed(dismissal(ErrorCode::TokenExpired, "the token has expired: ask for a new one"));
@@ -378,6 +383,12 @@ impl<'a> Connection<'a> {
             }));
         }
         self.send_one(text(ServerFrame::Error(error).encode())).await
+    }
+
+    /// Since then the client was not listened to, because something that came before had to wait for room in the log or
+    /// on the line: that is no silence of the client.
+    fn was_deaf_since(&mut self, begun: Instant) {
+        self.heard += begun.elapsed();
     }
 
     /// Asks a silent client whether it is there, and gives up on one that does not answer.
