@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::duration;
 use crate::place::Place;
 use crate::print::{self, Look};
 use crate::stopwatch::Stopwatch;
@@ -23,25 +24,11 @@ pub(crate) struct Faults {
     #[arg(long, default_value_t = ROUNDS_AT_ONCE)]
     rounds: u64,
     /// Goes on with further rounds for this long, such as 90s, 30m or 1h
-    #[arg(long = "for", value_parser = duration)]
+    #[arg(long = "for", value_parser = duration::parse)]
     time: Option<Duration>,
     /// Leaves out the real processes
     #[arg(long)]
     simulation_only: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
-    let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("a number with s, m or h behind it".to_owned()),
-    };
-    let number: u64 = number
-        .parse()
-        .map_err(|error| format!("{number:?} is no number: {error}"))?;
-    Ok(Duration::from_secs(number.saturating_mul(factor)))
 }
 
 /// Plays rounds of the simulation, then the suites of real processes; all of it, whatever fails, and fails then.
@@ -109,26 +96,9 @@ fn simulate(place: &Place, seed: u64, rounds: u64) -> Result<()> {
 
 fn processes(place: &Place) -> Result<()> {
     tools::install(place, &tools::NEXTEST)?;
-    let suites = "test(/^kill::/) + test(/^stopped::/) + test(/^limits::/)";
+    let suites = "test(/^(kill|stopped|limits|backup|soak)::/)";
     place
         .cargo()
         .args(["nextest", "run", "--package", "openagents-e2e", "-E", suites])
         .run()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_has_a_unit() {
-        let check = |text, seconds: Option<u64>| {
-            assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text}");
-        };
-        check("90s", Some(90));
-        check("30m", Some(1_800));
-        check("1h", Some(3_600));
-        check("1", None);
-        check("h", None);
-    }
 }

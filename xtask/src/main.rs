@@ -3,6 +3,7 @@
 //! - `check` runs everything that must hold before a change is merged; the CI runs exactly this.
 //! - `python` runs the part of it that is about the Python package.
 //! - `faults` plays rounds of the simulation and the suites of killed and starved processes, for as long as asked.
+//! - `soak` has mixed traffic for as long as asked, and tells whether memory, descriptors and latency stay flat.
 //! - `fix` does what a machine can do about it: lint suggestions and formatting.
 //! - `map` holds the source against the rules of `ARCHITECTURE.md`.
 //!
@@ -10,6 +11,7 @@
 //! target directory, at a pinned version.
 
 mod check;
+mod duration;
 mod faults;
 mod fix;
 mod map;
@@ -17,6 +19,7 @@ mod place;
 mod print;
 mod program;
 mod python;
+mod soak;
 mod step;
 mod stopwatch;
 mod tools;
@@ -52,6 +55,8 @@ enum Chore {
     },
     /// Let what may go wrong go wrong, and check what was promised
     Faults(faults::Faults),
+    /// Let agents do everything for a long time, and check that the server takes no more and more
+    Soak(soak::Soak),
     /// Apply lint suggestions and format the source
     Fix,
     /// Hold the source against the rules of ARCHITECTURE.md
@@ -75,6 +80,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Check { full: true } => check::run(&place, check::Depth::Full),
         Chore::Python { wheel } => check::python(&place, *wheel),
         Chore::Faults(faults) => faults::run(&place, faults),
+        Chore::Soak(soak) => soak::run(&place, soak),
         Chore::Fix => fix::run(&place),
         Chore::Map => map::run(&place),
     }

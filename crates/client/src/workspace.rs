@@ -73,11 +73,24 @@ impl Workspace {
 
     /// The conversations of this agent, the one with the newest message first, at most this many (1 to 1,000).
     pub async fn conversations(&self, limit: u32) -> Result<Vec<Conversation>, CallError> {
-        let params = ListConversations {
-            limit: Some(limit),
-            before: None,
-        };
-        Ok(self.client.call(params).await?.conversations)
+        let mut conversations: Vec<Conversation> = Vec::new();
+        let (mut left, mut before) = (limit, None);
+        loop {
+            let params = ListConversations {
+                limit: Some(left),
+                before,
+            };
+            let page = self.client.call(params).await?;
+            conversations.extend(page.conversations);
+            left = limit.saturating_sub(u32::try_from(conversations.len()).unwrap_or(limit));
+            let oldest = conversations
+                .last()
+                .and_then(|oldest| oldest.last_message.as_ref());
+            before = oldest.map(|message| message.sequence.get());
+            if !page.has_more || left == 0 || before.is_none() {
+                return Ok(conversations);
+            }
+        }
     }
 
     /// A message by its id, as it is now.

@@ -30,15 +30,7 @@ pub struct Reply {
 impl Workspace {
     /// A request for a path under `/rest/v1`.
     pub fn request(&self, method: &str, path: &str, agent: &str) -> Request {
-        let port = self.port();
-        Request {
-            port,
-            head: format!(
-                "{method} /rest/v1/{path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
-                 x-agent-id: {agent}\r\n"
-            ),
-            body: Vec::new(),
-        }
+        Request::new(self.port(), method, path, agent)
     }
 
     /// The answer to reading something.
@@ -48,6 +40,20 @@ impl Workspace {
 }
 
 impl Request {
+    /// A request for a path under `/rest/v1` of the server at a port.
+    pub fn new(port: u16, method: &str, path: &str, agent: &str) -> Self {
+        Self::to(port, method, &format!("/rest/v1/{path}")).header("x-agent-id", agent)
+    }
+
+    /// A request for any path of the server at a port.
+    pub fn to(port: u16, method: &str, path: &str) -> Self {
+        Self {
+            port,
+            head: format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n"),
+            body: Vec::new(),
+        }
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.head.extend([name, ": ", value, "\r\n"]);

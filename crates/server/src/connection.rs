@@ -23,6 +23,9 @@ use crate::host::{Credentials, Host};
 /// Calls of one connection that may be answered at the same time; further frames wait.
 const MAX_CALLS: usize = 64;
 
+/// Bytes of answers with which no further ones are made before they are written.
+const TOGETHER: usize = 256 * 1024;
+
 /// Frames that cannot be understood before the connection is closed.
 const MAX_ERRORS: u32 = 20;
 
@@ -194,13 +197,16 @@ impl<'a> Connection<'a> {
             tokio::select! {
                 (deliveries, outgoing) = &mut next => {
                     next.set(take_next(deliveries));
+                    let begun = Instant::now();
                     if let ControlFlow::Break(end) = self.deliver(outgoing).await {
                         return end;
                     }
+                    self.was_deaf_since(begun);
                 }
                 message = self.socket.recv(), if reading => {
+                    let begun = Instant::now();
                     match self.receive(message).await {
-                        ControlFlow::Continue(()) => {}
+                        ControlFlow::Continue(()) => self.was_deaf_since(begun),
                         ControlFlow::Break(End::Left(reason)) => {
                             leaving = Some(reason);
                             silence.set(sleep_until(Instant::now() + self.host.limits.drain));
@@ -209,13 +215,12 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Some(answer) = self.calls.next() => {
-                    let mut answers = vec![answer];
-                    while let Some(Some(answer)) = self.calls.next().now_or_never() {
-                        answers.push(answer);
-                    }
+                    let begun = Instant::now();
+                    let answers = self.further_answers(answer);
                     if self.send(answers).await.is_err() {
                         return End::Dropped;
                     }
+                    self.was_deaf_since(begun);
                 }
                 () = &mut expiry => {
                     return End::Dismissed(dismissal(ErrorCode::TokenExpired, "the token has expired: ask for a new one"));
@@ -233,6 +238,20 @@ impl<'a> Connection<'a> {
                 }
             }
         }
+    }
+
+    /// Answers that are there, beginning with this one, to be written together.
+    fn further_answers(&mut self, answer: Message) -> Vec<Message> {
+        let length = |message: &Message| message.to_text().map_or(0, str::len);
+        let mut bytes = length(&answer);
+        let mut answers = vec![answer];
+        while bytes < TOGETHER
+            && let Some(Some(answer)) = self.calls.next().now_or_never()
+        {
+            bytes += length(&answer);
+            answers.push(answer);
+        }
+        answers
     }
 
     async fn deliver(&mut self, outgoing: Vec<Outgoing>) -> ControlFlow<End> {
@@ -364,6 +383,12 @@ impl<'a> Connection<'a> {
             }));
         }
         self.send_one(text(ServerFrame::Error(error).encode())).await
+    }
+
+    /// Since then the client was not listened to, because something that came before had to wait for room in the log or
+    /// on the line: that is no silence of the client.
+    fn was_deaf_since(&mut self, begun: Instant) {
+        self.heard += begun.elapsed();
     }
 
     /// Asks a silent client whether it is there, and gives up on one that does not answer.

@@ -8,6 +8,7 @@ use openagents_protocol::record::{Act, Body};
 use openagents_protocol::{Address, EventName, Header, Sequence, Source};
 
 use crate::log::{Entry, EventLog, LogFuture};
+use crate::view::Direction;
 
 /// A log under test.
 pub type SharedLog = Arc<dyn EventLog>;
@@ -31,6 +32,7 @@ pub async fn run(factory: &mut dyn Factory) {
     an_empty_append_changes_nothing(&*create(factory).await).await;
     reading_in_pages_finds_everything_once(&*create(factory).await).await;
     reading_at_sequences_passes_over_missing_ones(&*create(factory).await).await;
+    reading_some_stops_with_the_bytes_in_either_direction(&*create(factory).await).await;
     a_follower_sees_whole_batches_in_order(&*create(factory).await).await;
     erasing_leaves_the_header(&*create(factory).await).await;
     reopening_keeps_everything(factory).await;
@@ -184,6 +186,22 @@ async fn reading_at_sequences_passes_over_missing_ones(log: &dyn EventLog) {
             .expect("nothing is easily read")
             .is_empty()
     );
+}
+
+async fn reading_some_stops_with_the_bytes_in_either_direction(log: &dyn EventLog) {
+    let sequences = append(log, 0..10).await;
+    settle(log).await;
+    let read = async |direction, bytes| -> Vec<Sequence> {
+        let wanted = vec![sequences[4], sequences[8], sequences[1], sequences[8]];
+        let found = log.read_some(wanted, direction, bytes).await;
+        let found = found.expect("a sound log reads");
+        found.iter().map(|record| record.sequence).collect()
+    };
+    let (first, middle, last) = (sequences[1], sequences[4], sequences[8]);
+    assert_eq!(read(Direction::Forward, usize::MAX).await, [first, middle, last]);
+    assert_eq!(read(Direction::Backward, usize::MAX).await, [last, middle, first]);
+    assert_eq!(read(Direction::Forward, 1).await, [first]);
+    assert_eq!(read(Direction::Backward, 1).await, [last]);
 }
 
 async fn a_follower_sees_whole_batches_in_order(log: &dyn EventLog) {

@@ -9,6 +9,7 @@ use openagents_protocol::{Header, Sequence};
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::view::Direction;
 
 mod durability;
 mod gap;
@@ -64,8 +65,14 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Reads the records at these sequences, in ascending order; those that do not exist are passed over.
     fn read_at(&self, sequences: Vec<Sequence>) -> LogFuture<'_, Vec<Record>>;
 
-    /// [`EventLog::read_at`] that stops after the record with which there are this many bytes of headers and bodies.
-    fn read_some(&self, sequences: Vec<Sequence>, bytes: usize) -> LogFuture<'_, Vec<Record>>;
+    /// [`EventLog::read_at`] in this direction, that stops after the record with which there are this many bytes of
+    /// headers and bodies.
+    fn read_some(
+        &self,
+        sequences: Vec<Sequence>,
+        direction: Direction,
+        bytes: usize,
+    ) -> LogFuture<'_, Vec<Record>>;
 
     /// Erases the bodies at these sequences for good; headers stay. Durable when it resolves.
     fn erase(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()>;

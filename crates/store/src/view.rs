@@ -221,6 +221,17 @@ pub enum Direction {
     Backward,
 }
 
+impl Direction {
+    /// Brings sequences into this order, each once.
+    pub(crate) fn sort(self, sequences: &mut Vec<Sequence>) {
+        sequences.sort_unstable();
+        sequences.dedup();
+        if self == Self::Backward {
+            sequences.reverse();
+        }
+    }
+}
+
 /// What a view tells of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {

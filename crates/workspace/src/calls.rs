@@ -3,6 +3,7 @@
 mod agents;
 mod channels;
 mod history;
+mod page;
 mod search;
 
 use openagents_protocol::call::{
@@ -20,6 +21,7 @@ use openagents_protocol::{
 };
 use openagents_store::Error as StoreError;
 use openagents_store::view::TokenRow;
+use tokio::sync::Semaphore;
 use tokio::time::Duration;
 
 use crate::decide::Wish;
@@ -28,6 +30,8 @@ use crate::token;
 use crate::workspace::{Caller, Workspace};
 
 pub use channels::{Member, Roster};
+pub use history::Told;
+pub(crate) use page::{PAGE_BYTES, Room};
 
 /// Longest wait of one read of events.
 const MAX_WAIT_SECONDS: u32 = 30;
@@ -115,6 +119,16 @@ impl Workspace {
         }
     }
 
+    pub(crate) async fn call_read_events(
+        &self,
+        caller: &Caller,
+        params: &Json,
+        turns: &Semaphore,
+    ) -> Result<Json, ErrorBody> {
+        let events = self.read_events_in_turn(caller, parameters(params)?, turns).await;
+        answer::<ReadEvents>(&events?)
+    }
+
     /// What the workspace is and how far its log goes.
     pub fn describe(&self) -> WorkspaceInfo {
         let snapshot = self.snapshot();
@@ -137,12 +151,23 @@ impl Workspace {
         Mods { mods: mods() }
     }
 
-    /// Reads what the caller is entitled to, oldest first; waits for the first event if asked to.
+    /// Reads what the caller is entitled to, oldest first; waits for the first event if asked to. A page of large events
+    /// ends early.
     ///
     /// # Errors
     ///
     /// `invalid_field`.
     pub async fn read_events(&self, caller: &Caller, params: ReadEvents) -> Result<Events, ErrorBody> {
+        self.read_events_in_turn(caller, params, &Semaphore::new(1)).await
+    }
+
+    /// [`Workspace::read_events`] that waits for its turn to read, and takes none while it waits for events.
+    pub(crate) async fn read_events_in_turn(
+        &self,
+        caller: &Caller,
+        params: ReadEvents,
+        turns: &Semaphore,
+    ) -> Result<Events, ErrorBody> {
         let limit = page_limit(params.limit, 100)?;
         let wait = params.wait.unwrap_or(0);
         if MAX_WAIT_SECONDS < wait {
@@ -161,12 +186,14 @@ impl Workspace {
             .unwrap_or_else(|| self.head());
         loop {
             let through = *head.borrow_and_update();
+            let turn = turns.acquire().await;
             while after < through {
                 let reach = Reach {
                     after,
                     through,
                     personal_before: Sequence::ZERO,
                     limit,
+                    bytes: PAGE_BYTES,
                     reading: caller.reading(),
                 };
                 let read = inner
@@ -187,6 +214,7 @@ impl Workspace {
                     });
                 }
             }
+            drop(turn);
             tokio::select! {
                 changed = head.changed() => if changed.is_err() { break },
                 () = inner.closing.cancelled() => break,

@@ -38,11 +38,7 @@ impl Commit {
 
     /// About how much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let length = |json: &Json| json.as_str().len();
-        let body = self.record.body.as_ref();
-        512 + body.map_or(0, |body| {
-            length(&body.payload) + body.metadata.as_ref().map_or(0, length)
-        })
+        bytes_of(&self.record)
     }
 
     /// The event frame as this agent gets it.
@@ -106,4 +102,12 @@ pub(crate) fn is_presence(act: &Act) -> bool {
 /// Whether a backlog always has this record for this agent, however old it is.
 pub(crate) fn is_personal(header: &Header, agent_id: &AgentId) -> bool {
     header.destination == Address::Agent(agent_id.clone()) || header.mentions.contains(agent_id)
+}
+
+/// About how much memory a record takes.
+pub(crate) fn bytes_of(record: &Record) -> usize {
+    let length = |json: &Json| json.as_str().len();
+    512 + record.body.as_ref().map_or(0, |body| {
+        length(&body.payload) + body.metadata.as_ref().map_or(0, length)
+    })
 }

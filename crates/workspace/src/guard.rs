@@ -15,7 +15,8 @@ use openagents_store::view::{Bounds, Direction, EventKind, Stream};
 use openagents_store::{Entry, Error as StoreError};
 use serde_json::json;
 
-use crate::calls::{seconds, unreadable};
+use crate::calls::{PAGE_BYTES, Room, seconds, unreadable};
+use crate::commit::bytes_of;
 use crate::decide::Wish;
 use crate::entitlement::{is_visible, may_read_history};
 use crate::state::State;
@@ -407,6 +408,7 @@ impl Workspace {
         inner.indexed_or_stalled(self.head()).await;
         let read = async {
             let mut held: Vec<Record> = Vec::new();
+            let mut room = Room::default();
             let mut bounds = Bounds::default();
             loop {
                 let page = inner
@@ -416,22 +418,23 @@ impl Workspace {
                 let Some(last) = page.last().copied() else {
                     return Ok(held);
                 };
-                bounds.after = last;
-                let records = inner.log.read_at(page).await?;
+                let read = inner.read_some(page, Direction::Forward, PAGE_BYTES).await?;
+                let (records, stopped) = read;
+                bounds.after = stopped.unwrap_or(last);
                 let ids = records.iter().map(|record| record.header.event_id.clone());
                 let found = inner.view.find(ids.collect()).await?;
                 let still = found
                     .into_iter()
                     .filter(|found| found.kind == EventKind::Held && !found.deleted);
                 let still: HashSet<Sequence> = still.map(|found| found.sequence).collect();
-                held.extend(
-                    records
-                        .into_iter()
-                        .filter(|record| still.contains(&record.sequence)),
-                );
-                if MOST_HELD <= held.len() {
-                    held.truncate(MOST_HELD);
-                    return Ok(held);
+                for record in records
+                    .into_iter()
+                    .filter(|record| still.contains(&record.sequence))
+                {
+                    if held.len() == MOST_HELD || !room.take(bytes_of(&record)) {
+                        return Ok(held);
+                    }
+                    held.push(record);
                 }
             }
         };

@@ -45,7 +45,7 @@ mod token;
 mod workspace;
 mod writer;
 
-pub use calls::{Member, Roster};
+pub use calls::{Member, Roster, Told};
 pub use content::ContentRules;
 pub use files::{FileContent, FileUpload, NewFile};
 pub use groups::Groups;

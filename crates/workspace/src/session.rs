@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
-use openagents_protocol::call::{Call, FollowSystem, Subscribe};
+use openagents_protocol::call::{
+    Call, FollowSystem, ListConversations, ListFiles, ListHeld, ListMessages, ReadEvents, SearchMessages,
+    Subscribe,
+};
 use openagents_protocol::frame::{Backlog, Dismissal, SessionKind, WINDOW};
 use openagents_protocol::record::Record;
 use openagents_protocol::{
     Address, AgentId, Draft, ErrorBody, ErrorCode, Json, Pattern, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::Error as StoreError;
-use openagents_store::view::Stream;
+use openagents_store::view::{Direction, Stream};
+use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use crate::commit::{Commit, is_personal};
@@ -35,6 +39,18 @@ const PAGE: usize = 256;
 
 /// And their bytes, where it is more than one.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Pages read at once for one session.
+const TURNS: usize = 2;
+
+/// The calls that are answered with a page of what the log holds; [`ReadEvents`] is another one.
+const PAGES: [&str; 5] = [
+    ListMessages::METHOD,
+    ListConversations::METHOD,
+    SearchMessages::METHOD,
+    ListFiles::METHOD,
+    ListHeld::METHOD,
+];
 
 /// Records looked through in memory at once.
 const SCAN: usize = 1024;
@@ -81,6 +97,8 @@ struct Shared {
     catching_up: AtomicBool,
     in_flight: AtomicUsize,
     detached: AtomicBool,
+    /// Calls that read a page take turns: what an answer holds counts for as many as are read at once.
+    turns: Semaphore,
 }
 
 /// Something for the client.
@@ -246,6 +264,7 @@ impl Workspace {
             catching_up: AtomicBool::new(true),
             in_flight: AtomicUsize::new(0),
             detached: AtomicBool::new(false),
+            turns: Semaphore::new(TURNS),
         }));
         session.follow_if_subscribed();
         let catch_up = CatchUp {
@@ -338,7 +357,19 @@ impl Session {
             self.follow_system();
             return Ok(Json::empty_object());
         }
-        let answer = self.0.workspace.call(&self.0.caller, method, params).await?;
+        let shared = &self.0;
+        if method == ReadEvents::METHOD {
+            return shared
+                .workspace
+                .call_read_events(&shared.caller, params, &shared.turns)
+                .await;
+        }
+        let turn = match method {
+            _ if PAGES.contains(&method) => shared.turns.acquire().await.ok(),
+            _ => None,
+        };
+        let answer = shared.workspace.call(&shared.caller, method, params).await?;
+        drop(turn);
         if method == Subscribe::METHOD {
             self.follow_if_subscribed();
         }
@@ -675,6 +706,7 @@ impl Deliveries {
             through: catch_up.through,
             personal_before: catch_up.personal_before,
             limit,
+            bytes: PAGE_BYTES,
             reading: shared.reader.reading,
         };
         let page = shared
@@ -730,6 +762,8 @@ pub(crate) struct Reach {
     /// Before this sequence only what is addressed to the agent itself.
     pub(crate) personal_before: Sequence,
     pub(crate) limit: usize,
+    /// The bytes with which a part ends, where it has more than one.
+    pub(crate) bytes: usize,
     /// What the rights of the reader let it read.
     pub(crate) reading: Reading,
 }
@@ -772,6 +806,7 @@ impl Inner {
                 commits: Vec::new(),
                 through: reach.after,
             };
+            let mut bytes = 0;
             for kept in kept {
                 let sequence = kept.commit.sequence();
                 if reach.through < sequence {
@@ -779,8 +814,9 @@ impl Inner {
                 }
                 page.through = sequence;
                 if !kept.streams.is_empty() && wanted(&kept.commit) {
+                    bytes += kept.bytes;
                     page.commits.push(kept.commit);
-                    if page.commits.len() == reach.limit {
+                    if page.commits.len() == reach.limit || reach.bytes <= bytes {
                         return Ok(page);
                     }
                 }
@@ -804,14 +840,8 @@ impl Inner {
         if sequences.len() == reach.limit {
             through = sequences.last().copied().unwrap_or(through);
         }
-        let (asked, last) = (sequences.len(), sequences.last().copied());
-        let records = self.log.read_some(sequences, PAGE_BYTES).await?;
-        if records.len() < asked
-            && let Some(read) = records.last()
-            && Some(read.sequence) < last
-        {
-            through = read.sequence;
-        }
+        let (records, stopped) = self.read_some(sequences, Direction::Forward, reach.bytes).await?;
+        through = stopped.unwrap_or(through);
         let commits = records
             .into_iter()
             .map(|record: Record| Arc::new(Commit::new(record)));

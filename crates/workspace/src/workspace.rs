@@ -12,7 +12,7 @@ use openagents_protocol::{
     AgentId, ChannelName, Draft, ErrorBody, ErrorCode, Event, Json, Receipt, Secret, Sequence, Source,
 };
 use openagents_store::search::Index;
-use openagents_store::view::{Stream, View};
+use openagents_store::view::{Direction, Stream, View};
 use openagents_store::{Error as StoreError, EventLog, Lineage, Store};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -570,6 +570,25 @@ impl Inner {
             return Ok(Some(kept.commit.record.clone()));
         }
         Ok(self.log.read_at(vec![sequence]).await?.pop())
+    }
+
+    /// The records at these sequences in this direction, until there are so many bytes of them; and the last sequence that
+    /// was read, where there are more.
+    pub(crate) async fn read_some(
+        &self,
+        sequences: Vec<Sequence>,
+        direction: Direction,
+        bytes: usize,
+    ) -> Result<(Vec<Record>, Option<Sequence>), StoreError> {
+        let asked = sequences.len();
+        let last = match direction {
+            Direction::Forward => sequences.iter().max().copied(),
+            Direction::Backward => sequences.iter().min().copied(),
+        };
+        let records = self.log.read_some(sequences, direction, bytes).await?;
+        let read = records.last().map(|record| record.sequence);
+        let stopped = records.len() < asked && read != last;
+        Ok((records, read.filter(|_| stopped)))
     }
 
     /// Waits until the view follows this far, or cannot follow because the disk is full: better an answer that lacks

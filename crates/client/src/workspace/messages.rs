@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 
 use futures_util::future::BoxFuture;
 use openagents_protocol::Sequence;
-use openagents_protocol::call::{ListMessages, Message, Messages};
+use openagents_protocol::call::{DEFAULT_MESSAGES, ListMessages, Message, Messages};
 
 use crate::AgentClient;
 use crate::error::CallError;
@@ -45,9 +45,33 @@ impl GetMessages {
         self
     }
 
-    /// Reads them, and tells whether there are more in this direction.
+    /// Reads one page of them, and tells whether there are more in this direction. Where they are large, the workspace ends
+    /// a page early; awaiting the whole goes on.
     pub async fn page(self) -> Result<Messages, CallError> {
         self.client.call(self.query).await
+    }
+
+    /// As many as are wanted, from as many pages as it takes.
+    async fn all(self) -> Result<Vec<Message>, CallError> {
+        let Self { client, mut query } = self;
+        let wanted = query.limit.unwrap_or(DEFAULT_MESSAGES);
+        let mut messages = Vec::new();
+        loop {
+            let page = client.call(query.clone()).await?;
+            let last = page.messages.last().map(|message| message.sequence.get());
+            messages.extend(page.messages);
+            let left = wanted.saturating_sub(u32::try_from(messages.len()).unwrap_or(wanted));
+            if last.is_none() || !page.has_more || left == 0 {
+                return Ok(messages);
+            }
+            // A position says better than a number where to go on: others may post meanwhile.
+            query.offset = None;
+            query.limit = Some(left);
+            match query.after {
+                Some(_) => query.after = last,
+                None => query.before = last,
+            }
+        }
     }
 }
 
@@ -56,6 +80,6 @@ impl IntoFuture for GetMessages {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.page().await?.messages) })
+        Box::pin(self.all())
     }
 }

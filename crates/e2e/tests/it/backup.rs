@@ -118,33 +118,58 @@ async fn a_restored_backup_of_a_server_under_load_passes_the_same_checker() -> a
         assert_eq!(lost.count(), 0, "acknowledged before {name} began");
     }
 
-    // The last one, up to a message in the middle of what was sent, goes on as a workspace.
-    let through = Sequence::new(backups[1].1.last().expect("something was acknowledged").1);
-    let restore = Restore {
-        backup: scene.path("backup-3"),
-        data: scene.path("restored"),
-        through: Some(through),
-        occupied: Occupied::Refuse,
-    };
-    Workspace::restore(restore, Settings::default(), |_| ()).await?;
-    let log = messages(&scene.records("restored").await?);
-    assert_eq!(log.last().map(|(_, sequence)| *sequence), Some(through.get()));
-    let (server, port) = scene.serve("restored").await?;
-    let receiver = scene.receive(&port, "received-again").await?;
-    let everything = |lines: &[Line]| {
-        let handled: HashSet<&str> = lines.iter().filter_map(Line::handled).collect();
-        log.iter().all(|(id, _)| handled.contains(id.as_str()))
-    };
-    let mut lines = scene.wait(&["received", "received-again"], everything).await?;
-    receiver.kill().await?;
-    server.kill().await?;
-    let mut sent = ledger::read(&scene.path("sent"))?;
-    // What came later never happened.
-    sent.retain(|line| !matches!(line, Line::Acked(_, sequence) if through.get() < *sequence));
-    for life in &mut lines {
-        life.retain(|line| !matches!(line, Line::Handled(_, sequence) if through.get() < *sequence));
+    // The last one goes on as a workspace, whole and up to a message in the middle of what was sent.
+    let middle = Sequence::new(backups[1].1.last().expect("something was acknowledged").1);
+    let whole = backups[3].2.head;
+    for (name, through, head) in [("whole", None, whole), ("half", Some(middle), middle)] {
+        let restore = Restore {
+            backup: scene.path("backup-3"),
+            data: scene.path(name),
+            through,
+            occupied: Occupied::Refuse,
+        };
+        Workspace::restore(restore, Settings::default(), |_| ()).await?;
+        let broken = scene.go_on(name, head).await?;
+        assert!(broken.is_empty(), "{name}: {broken:#?}");
     }
-    let broken = ledger::check(&log, &[sent], &lines);
-    assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
+}
+
+impl Scene {
+    /// Has a further sender and receiver in a restored workspace that ends with this sequence, and returns every promise
+    /// that was broken.
+    async fn go_on(&self, data: &str, head: Sequence) -> anyhow::Result<Vec<String>> {
+        let restored = messages(&self.records(data).await?);
+        assert!(restored.iter().all(|(_, sequence)| *sequence <= head.get()));
+        let [sent, received] = ["sent", "received"].map(|kind| format!("{kind}-{data}"));
+        let (server, port) = self.serve(data).await?;
+        let receiver = self.receive(&port, &received).await?;
+        let sender = format!("sender-{data}");
+        let arguments = ["send", &port, &sender, "receiver", &self.text(&sent)];
+        let (sender, _) = self.start(&arguments).await?;
+        self.wait(&[&sent], |lines| 200 < acked(lines).len()).await?;
+        sender.kill().await?;
+        server.signal("TERM").await?;
+        assert!(within(LIMIT, server.ended()).await?.success());
+        receiver.kill().await?;
+        let log = messages(&self.records(data).await?);
+        assert_eq!(log[..restored.len()], restored);
+
+        let (server, port) = self.serve(data).await?;
+        let again = format!("{received}-again");
+        let receiver = self.receive(&port, &again).await?;
+        let everything = |lines: &[Line]| {
+            let handled: HashSet<&str> = lines.iter().filter_map(Line::handled).collect();
+            log.iter().all(|(id, _)| handled.contains(id.as_str()))
+        };
+        let mut lives = self.wait(&["received", &received, &again], everything).await?;
+        receiver.kill().await?;
+        server.kill().await?;
+        let mut first = ledger::read(&self.path("sent"))?;
+        // What came later than what was restored never happened.
+        first.retain(|line| !matches!(line, Line::Acked(_, sequence) if head.get() < *sequence));
+        lives[0].retain(|line| !matches!(line, Line::Handled(_, sequence) if head.get() < *sequence));
+        let senders = [first, ledger::read(&self.path(&sent))?];
+        Ok(ledger::check(&log, &senders, &lives))
+    }
 }

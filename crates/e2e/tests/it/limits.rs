@@ -14,6 +14,8 @@ use openagents_store::{EventLog, Options, Store};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+mod histories;
+
 const PEER: &str = env!("CARGO_BIN_EXE_peer");
 
 /// Longer than anything here takes on a busy machine.
@@ -43,15 +45,6 @@ async fn stop(server: Peer) -> anyhow::Result<()> {
     server.signal("TERM").await?;
     assert!(within(LIMIT, server.ended()).await?.success());
     Ok(())
-}
-
-/// A number of `/proc/PID/status`, in kilobytes.
-fn status(server: &Peer, name: &str) -> anyhow::Result<u64> {
-    let id = server.id().context("the server has ended")?;
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    Ok(number.with_context(|| format!("{name} in {status}"))?.parse()?)
 }
 
 #[tokio::test]
@@ -172,7 +165,7 @@ async fn a_flood_of_large_frames_stays_within_bounds_and_costs_nobody_else() -> 
     }
     // Who reads is served while the flood waits for the disk.
     assert_eq!(within(SOON, client.list_agents()).await?.len(), FLOODERS + 1);
-    let peak = status(&server, "VmHWM:")?;
+    let peak = server.peak_memory_kib()?;
     assert!(peak < 300_000, "{peak} kB resident");
     server.kill().await?;
     Ok(())

@@ -1,13 +1,16 @@
-//! A reader that stops reading costs nobody but itself.
+//! Processes are stopped and go on later: a reader that does costs nobody but itself, and nobody loses anything.
 
 use std::path::Path;
 use std::time::Duration;
 
-use openagents_client::Event;
+use anyhow::Context;
+use openagents_client::{AgentClient, Event};
 use openagents_e2e::ledger::{self, Line};
 use openagents_e2e::{Peer, SOON, Workspace, within};
 use serde_json::json;
 use tokio::sync::mpsc;
+
+use crate::load::{LIMIT, Scene};
 
 /// How long the reader is stopped: twice the time after which the server gives up on a silent one.
 const STOPPED: Duration = Duration::from_mins(1);
@@ -71,5 +74,86 @@ async fn a_reader_stopped_for_a_minute_under_load_gets_everything_in_order() -> 
     assert!(4096 < sent, "there was hardly any load: {sent}");
     reader.kill().await?;
     workspace.stop().await;
+    Ok(())
+}
+
+/// Events that have to be acknowledged to call it load.
+const SOME: usize = 1_000;
+
+/// Joins a workspace of processes.
+async fn watch(scene: &Scene) -> anyhow::Result<AgentClient> {
+    let watcher = AgentClient::new("watcher");
+    let connect = watcher.connect_to_server("127.0.0.1", scene.port.parse()?);
+    within(SOON, connect.into_future()).await?;
+    Ok(watcher)
+}
+
+#[tokio::test]
+async fn a_server_stopped_for_longer_than_clients_wait_loses_and_doubles_nothing() -> anyhow::Result<()> {
+    let mut scene = Scene::begin("fsync").await?;
+    scene.wait_for_acknowledged(SOME).await?;
+    // Whoever came last gives up last.
+    let watcher = watch(&scene).await?;
+    let server = scene.server.as_ref().context("it runs")?;
+    server.signal("STOP").await?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    within(LIMIT, async {
+        while watcher.is_connected() {
+            ticks.tick().await;
+        }
+    })
+    .await;
+    let in_flight = scene.in_flight()?;
+    server.signal("CONT").await?;
+    scene.wait_for_acknowledged(SOME).await?;
+    // The watcher came back as well, by itself.
+    assert!(
+        within(
+            LIMIT,
+            watcher.workspace().channel("general").post("back").into_future()
+        )
+        .await
+        .success
+    );
+    let broken = scene.end().await?;
+    assert!(
+        broken.is_empty(),
+        "{} broken: {:#?}",
+        broken.len(),
+        &broken[..broken.len().min(20)]
+    );
+    assert!(0 < in_flight, "nothing was on its way when the server stopped");
+    Ok(())
+}
+
+#[tokio::test]
+async fn clients_stopped_until_the_server_gave_them_up_come_back_and_lose_and_double_nothing()
+-> anyhow::Result<()> {
+    let mut scene = Scene::begin("fsync").await?;
+    scene.wait_for_acknowledged(SOME).await?;
+    let watcher = watch(&scene).await?;
+    let clients = [&scene.sender, &scene.receiver].map(|client| client.as_ref().expect("it runs"));
+    for client in clients {
+        client.signal("STOP").await?;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_millis(200));
+    within(LIMIT, async {
+        while 1 < watcher.list_agents().await?.len() {
+            ticks.tick().await;
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    for client in clients {
+        client.signal("CONT").await?;
+    }
+    scene.wait_for_acknowledged(SOME).await?;
+    let broken = scene.end().await?;
+    assert!(
+        broken.is_empty(),
+        "{} broken: {:#?}",
+        broken.len(),
+        &broken[..broken.len().min(20)]
+    );
     Ok(())
 }

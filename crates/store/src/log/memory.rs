@@ -7,6 +7,7 @@ use openagents_protocol::record::Record;
 use tokio::sync::watch;
 
 use super::{Entry, EventLog, LogFuture};
+use crate::view::Direction;
 
 /// A log in memory, for tests and simulations: it ends with the process.
 #[derive(Debug)]
@@ -67,9 +68,17 @@ impl EventLog for MemoryLog {
         })
     }
 
-    fn read_some(&self, sequences: Vec<Sequence>, bytes: usize) -> LogFuture<'_, Vec<Record>> {
+    fn read_some(
+        &self,
+        sequences: Vec<Sequence>,
+        direction: Direction,
+        bytes: usize,
+    ) -> LogFuture<'_, Vec<Record>> {
         Box::pin(async move {
             let mut records = self.read_at(sequences).await?;
+            if direction == Direction::Backward {
+                records.reverse();
+            }
             let mut read = 0;
             let whole = records.iter().take_while(|record| {
                 let full = bytes <= read;

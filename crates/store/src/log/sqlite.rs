@@ -19,6 +19,7 @@ use crate::Error;
 use crate::database::{self, Execution, Pool, to_integer, to_limit};
 use crate::directory::Lock;
 use crate::salvage;
+use crate::view::Direction;
 
 /// How long records that were acknowledged from memory may wait for others to be stored with.
 const WRITE_BEHIND: std::time::Duration = std::time::Duration::from_millis(5);
@@ -249,18 +250,22 @@ impl EventLog for SqliteLog {
     }
 
     fn read_at(&self, sequences: Vec<Sequence>) -> LogFuture<'_, Vec<Record>> {
-        self.read_some(sequences, usize::MAX)
+        self.read_some(sequences, Direction::Forward, usize::MAX)
     }
 
-    fn read_some(&self, mut sequences: Vec<Sequence>, bytes: usize) -> LogFuture<'_, Vec<Record>> {
+    fn read_some(
+        &self,
+        mut sequences: Vec<Sequence>,
+        direction: Direction,
+        bytes: usize,
+    ) -> LogFuture<'_, Vec<Record>> {
         Box::pin(async move {
             let through = *self.shared.stored.borrow();
             sequences.retain(|sequence| *sequence <= through);
             if sequences.is_empty() {
                 return Ok(Vec::new());
             }
-            sequences.sort_unstable();
-            sequences.dedup();
+            direction.sort(&mut sequences);
             let read = move |transaction: &rusqlite::Transaction<'_>| {
                 let mut statement =
                     transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM log WHERE sequence = ?1"))?;

@@ -13,7 +13,9 @@ use openagents_protocol::{
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Annotations, Bounds, Direction, Note, Reacted, Stream};
 
+use super::page::{PAGE_BYTES, Room, bytes_of};
 use super::{agent_id, channel_name, page_limit, seconds, unreadable};
+use crate::commit;
 use crate::decide::{Wish, no_channel};
 use crate::entitlement::{is_visible, may_read_history, may_read_message};
 use crate::follower::note;
@@ -30,6 +32,15 @@ const NAMED_REACTORS: usize = 100;
 /// Unread messages counted one by one.
 const MOST_UNREAD: usize = 10_000;
 
+/// How many of the messages that were to be told were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All that are not deleted.
+    All,
+    /// The first ones: the others, edited to more than they were, do not fit in the same answer.
+    Some,
+}
+
 /// Messages that belong together, and where they begin.
 pub(super) struct History {
     pub(super) stream: Stream,
@@ -38,7 +49,8 @@ pub(super) struct History {
 }
 
 impl Workspace {
-    /// Reads the messages of a channel, of a conversation of the caller or of a thread.
+    /// Reads the messages of a channel, of a conversation of the caller or of a thread. A page of large messages ends
+    /// early, and tells that there are more.
     ///
     /// # Errors
     ///
@@ -46,8 +58,11 @@ impl Workspace {
     /// `forbidden`.
     pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
         let (records, has_more) = self.read_messages(caller, params).await?;
-        let messages = self.tell_messages(records).await?;
-        Ok(Messages { messages, has_more })
+        let (messages, told) = self.tell_messages(records).await?;
+        Ok(Messages {
+            messages,
+            has_more: has_more || told == Told::Some,
+        })
     }
 
     /// [`Workspace::list_messages`], as the records that the messages are told from, and whether there are more.
@@ -97,7 +112,7 @@ impl Workspace {
         if !record.is_message() || record.body.is_none() {
             return Err(no_message(&params.message_id));
         }
-        let told = self.tell_messages(vec![record]).await?.pop();
+        let told = self.tell_messages(vec![record]).await?.0.pop();
         told.ok_or_else(|| no_message(&params.message_id))
     }
 
@@ -160,8 +175,9 @@ impl Workspace {
             .others(&caller.agent_id, before, limit)
             .await
             .map_err(|error| unreadable(&error))?;
-        let has_more = limit < others.len();
+        let mut has_more = limit < others.len();
         let mut conversations = Vec::with_capacity(limit.min(others.len()));
+        let mut room = Room::default();
         for other in others.into_iter().take(limit) {
             let history = History {
                 stream: Stream::Conversation(caller.agent_id.clone(), other.clone()),
@@ -172,10 +188,15 @@ impl Workspace {
                 Ok((last.await?.0, self.unread_of(&caller.agent_id, &other).await?))
             };
             let (last, unread) = read.await.map_err(|error: StoreError| unreadable(&error))?;
+            let last_message = self.tell_messages(last).await?.0.pop();
+            if !room.take(last_message.as_ref().map_or(0, bytes_of)) {
+                has_more = true;
+                break;
+            }
             conversations.push(Conversation {
                 agent_id: other.to_string(),
                 unread,
-                last_message: self.tell_messages(last).await?.pop(),
+                last_message,
             });
         }
         Ok(Conversations {
@@ -280,6 +301,7 @@ impl Workspace {
         limit: usize,
     ) -> Result<(Vec<Record>, bool), StoreError> {
         let mut found: Vec<Record> = Vec::new();
+        let mut room = Room::default();
         let wanted = usize::try_from(skip)
             .unwrap_or(usize::MAX)
             .saturating_add(limit + 1);
@@ -298,7 +320,7 @@ impl Workspace {
                 }
                 if 0 < skip {
                     skip -= 1;
-                } else if found.len() == limit {
+                } else if found.len() == limit || !room.take(commit::bytes_of(&record)) {
                     return Ok((found, true));
                 } else {
                     found.push(record);
@@ -355,30 +377,36 @@ impl Workspace {
             (false, Direction::Forward) => Some(floor),
             (false, Direction::Backward) => None,
         };
-        let mut records = inner.log.read_at(sequences).await?;
-        if let Direction::Backward = direction {
-            records.reverse();
-        }
-        Ok((records, next))
+        let (records, stopped) = inner.read_some(sequences, direction, PAGE_BYTES).await?;
+        Ok((records, stopped.or(next)))
     }
 
-    /// Messages as they are now: edited, with their reactions and the number of replies. Deleted ones are left out.
+    /// Messages as they are now: edited, with their reactions and the number of replies. Deleted ones are left out, and
+    /// so is what no answer has room for.
     ///
     /// # Errors
     ///
     /// What the store says.
-    pub async fn tell_messages(&self, records: Vec<Record>) -> Result<Vec<Message>, ErrorBody> {
+    pub async fn tell_messages(&self, records: Vec<Record>) -> Result<(Vec<Message>, Told), ErrorBody> {
         let told = async {
             let inner = self.inner();
-            let ids = records.iter().map(|record| record.header.event_id.clone());
-            let annotations = inner.annotations(ids.collect()).await?;
             let mut messages = Vec::with_capacity(records.len());
-            for (record, annotations) in records.iter().zip(annotations) {
-                if !annotations.deleted {
-                    messages.push(inner.tell_message(record, annotations).await?);
+            let mut room = Room::default();
+            for records in records.chunks(HISTORY_CHUNK) {
+                let ids = records.iter().map(|record| record.header.event_id.clone());
+                let annotations = inner.annotations(ids.collect()).await?;
+                for (record, annotations) in records.iter().zip(annotations) {
+                    if annotations.deleted {
+                        continue;
+                    }
+                    let message = inner.tell_message(record, annotations).await?;
+                    if !room.take(bytes_of(&message)) {
+                        return Ok((messages, Told::Some));
+                    }
+                    messages.push(message);
                 }
             }
-            Ok(messages)
+            Ok((messages, Told::All))
         };
         told.await.map_err(|error: StoreError| unreadable(&error))
     }

@@ -12,8 +12,10 @@ use openagents_protocol::record::Record;
 use openagents_protocol::{ErrorBody, ErrorCode, Sequence, Source, text_of};
 use openagents_store::Error as StoreError;
 use openagents_store::search::{Piece, Place, Query, Search, Within};
-use openagents_store::view::{Bounds, Stream};
+use openagents_store::view::{Bounds, Direction, Stream};
 
+use super::history::Told;
+use super::page::{PAGE_BYTES, Room, bytes_of};
 use super::{agent_id, unreadable};
 use crate::entitlement::{may_read_history, may_read_message};
 use crate::indexer::place;
@@ -34,10 +36,11 @@ const MOST_READ: usize = 1_000;
 struct Page {
     results: Vec<FoundMessage>,
     limit: usize,
+    room: Room,
 }
 
 impl Workspace {
-    /// Searches the messages that the caller may read, newest first.
+    /// Searches the messages that the caller may read, newest first. A page of large messages ends early.
     ///
     /// # Errors
     ///
@@ -51,6 +54,7 @@ impl Workspace {
         let mut page = Page {
             limit: search.limit,
             results: Vec::new(),
+            room: Room::default(),
         };
         let (newer, searchable) = self.not_indexed_yet();
         let indexed = newer.last().map_or(searchable, |kept| kept.commit.sequence());
@@ -173,16 +177,17 @@ impl Workspace {
             let hits = found.map_err(|error| unsearchable(&error))?;
             let whole = hits.sequences.len() == search.limit;
             read += hits.sequences.len();
-            let records = inner.log.read_at(hits.sequences).await;
-            let mut records = records.map_err(|error| unreadable(&error))?;
-            records.reverse();
+            let records = inner
+                .read_some(hits.sequences, Direction::Backward, PAGE_BYTES)
+                .await;
+            let (mut records, stopped) = records.map_err(|error| unreadable(&error))?;
             let snapshot = self.snapshot();
             records.retain(|record| may_read_message(&snapshot.state, caller, record));
             if let Some(before) = self.add(&search.query, records, page).await? {
                 return Ok(Some(before));
             }
-            match hits.next {
-                Some(next) if whole && read < MOST_READ => search.bounds.before = next,
+            match stopped.or(hits.next) {
+                Some(next) if (whole || stopped.is_some()) && read < MOST_READ => search.bounds.before = next,
                 next => return Ok(next),
             }
         }
@@ -195,16 +200,18 @@ impl Workspace {
         records: Vec<Record>,
         page: &mut Page,
     ) -> Result<Option<Sequence>, ErrorBody> {
-        for message in self.tell_messages(records).await? {
+        let (messages, told) = self.tell_messages(records).await?;
+        let last = messages.last().map(|message| message.sequence);
+        for message in messages {
             // One that was edited meanwhile may not say it any more.
             let excerpt = text_of(&message.content).and_then(|text| query.excerpt(&text));
             let Some(excerpt) = excerpt else { continue };
-            if page.results.len() == page.limit {
+            if page.results.len() == page.limit || !page.room.take(bytes_of(&message)) {
                 return Ok(page.last());
             }
             page.results.push(found(message, excerpt));
         }
-        Ok(None)
+        Ok(last.filter(|_| told == Told::Some))
     }
 }
 

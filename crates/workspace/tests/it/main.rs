@@ -8,6 +8,7 @@ mod delivery;
 mod files;
 mod guard;
 mod history;
+mod large_pages;
 mod messages;
 mod operator;
 mod presence;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use openagents_protocol::call::{ListConversations, ListMessages, Message};
 use openagents_protocol::record::Record;
-use openagents_protocol::{Address, AgentId, ChannelName, ErrorCode};
-use openagents_workspace::Caller;
+use openagents_protocol::{Address, AgentId, ChannelName, ErrorBody, ErrorCode};
+use openagents_workspace::{Caller, Told};
 use serde_json::{Map, Value, json};
 
 use super::reactions::counted;
@@ -88,8 +88,8 @@ pub(super) async fn of_channel(host: &Arc<Host>, caller: &Caller, request: &Requ
     let read = async {
         let (records, has_more) = workspace.read_messages(caller, params).await?;
         let tally = workspace.tally(&channel).await?;
-        let told = tell(host, caller, &records, page.threads, channel_message).await?;
-        Ok((told, has_more, tally.posts + tally.replies))
+        let (told, cut) = tell(host, caller, &records, page.threads, channel_message).await?;
+        Ok((told, has_more || cut, tally.posts + tally.replies))
     };
     let (messages, has_more, total) = match read.await {
         Ok(read) => read,
@@ -142,8 +142,8 @@ pub(super) async fn of_conversation(host: &Arc<Host>, caller: &Caller, request: 
         }
         let (records, has_more) = workspace.read_messages(caller, params).await?;
         let total = workspace.count_conversation(caller, &other).await?;
-        let told = tell(host, caller, &records, page.threads, direct_message).await?;
-        Ok((told, has_more, total))
+        let (told, cut) = tell(host, caller, &records, page.threads, direct_message).await?;
+        Ok((told, has_more || cut, total))
     };
     let (messages, has_more, total) = match read.await {
         Ok(read) => read,
@@ -167,27 +167,20 @@ pub(super) async fn of_conversation(host: &Arc<Host>, caller: &Caller, request: 
 /// With whom the agent has messages, the newest first.
 pub(super) async fn conversations(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
     let workspace = host.workspace();
-    let params = ListConversations {
-        limit: Some(MAX_CONVERSATIONS),
-        ..ListConversations::default()
-    };
-    let listed = match workspace.list_conversations(caller, params).await {
-        Ok(listed) => listed.conversations,
+    let listed = match all_conversations(host, caller).await {
+        Ok(listed) => listed,
         Err(error) => return Answer::refused(format!("Error listing conversations: {}", error.message)),
     };
     let mut told = Vec::with_capacity(listed.len());
-    for conversation in listed {
-        let Ok(other) = conversation.agent_id.parse() else {
-            continue;
-        };
+    for Shown {
+        agent_id: other,
+        last,
+    } in listed
+    {
         let count = match workspace.count_conversation(caller, &other).await {
             Ok(count) => count,
             Err(error) => return refused(error, request.request_id()),
         };
-        let last = conversation.last_message.map(|last| {
-            let shown: String = last.text().unwrap_or_default().chars().take(SHOWN).collect();
-            json!({"content": shown, "sender": last.sender_id, "timestamp": whole(last.timestamp)})
-        });
         let mut agents = [caller.agent_id.as_str(), other.as_str()];
         agents.sort_unstable();
         told.push(json!({"agents": agents, "last_message": last, "message_count": count}));
@@ -198,24 +191,65 @@ pub(super) async fn conversations(host: &Arc<Host>, caller: &Caller, request: &R
     )
 }
 
-fn refused(error: openagents_protocol::ErrorBody, request_id: &str) -> Answer {
+/// What a list of conversations shows of one.
+struct Shown {
+    agent_id: AgentId,
+    last: Option<Value>,
+}
+
+/// The newest conversations, from as many pages as it takes.
+async fn all_conversations(host: &Arc<Host>, caller: &Caller) -> Result<Vec<Shown>, ErrorBody> {
+    let mut shown = Vec::new();
+    let mut before = None;
+    loop {
+        let left = MAX_CONVERSATIONS - u32::try_from(shown.len()).unwrap_or(MAX_CONVERSATIONS);
+        if left == 0 {
+            return Ok(shown);
+        }
+        let params = ListConversations {
+            limit: Some(left),
+            before,
+        };
+        let page = host.workspace().list_conversations(caller, params).await?;
+        let last = page
+            .conversations
+            .iter()
+            .filter_map(|it| it.last_message.as_ref());
+        before = last.map(|last| last.sequence.get()).min();
+        for conversation in page.conversations {
+            let Ok(agent_id) = conversation.agent_id.parse() else {
+                continue;
+            };
+            let last = conversation.last_message.map(|last| {
+                let text: String = last.text().unwrap_or_default().chars().take(SHOWN).collect();
+                json!({"content": text, "sender": last.sender_id, "timestamp": whole(last.timestamp)})
+            });
+            shown.push(Shown { agent_id, last });
+        }
+        if !page.has_more || before.is_none() {
+            return Ok(shown);
+        }
+    }
+}
+
+fn refused(error: ErrorBody, request_id: &str) -> Answer {
     match error.code {
         ErrorCode::NotAMember | ErrorCode::AgentNotFound => Answer::failed(&error.message, request_id),
         _ => error.into(),
     }
 }
 
-/// Tells the messages of a page.
+/// Tells the messages of a page, and whether some found no room in it.
 async fn tell(
     host: &Arc<Host>,
     caller: &Caller,
     records: &[Record],
     with_threads: bool,
     one: Telling,
-) -> Result<Vec<Value>, openagents_protocol::ErrorBody> {
+) -> Result<(Vec<Value>, bool), ErrorBody> {
     let mut told = Vec::with_capacity(records.len());
-    let messages = host.workspace().tell_messages(records.to_vec()).await?;
-    // What was deleted meanwhile is left out.
+    let (messages, whole) = host.workspace().tell_messages(records.to_vec()).await?;
+    // What was deleted meanwhile, or has no room, is left out.
     let records: Vec<&Record> = records
         .iter()
         .filter(|record| {
@@ -229,8 +263,8 @@ async fn tell(
         .zip(&messages)
         .map(|(record, message)| (*record, message.reply_count))
         .collect();
-    let threads = Threads::of(host, caller, &pages).await?;
-    for (record, message) in records.iter().zip(&messages) {
+    let (threads, covered) = Threads::of(host, caller, &pages).await?;
+    for (record, message) in records.iter().zip(&messages).take(covered) {
         let payload = written_payload(record, &Aside::of(record));
         let mut entry = one(host, record, message, payload);
         let id = &record.header.event_id;
@@ -248,7 +282,7 @@ async fn tell(
         entry.insert("reactions".to_owned(), counted(&message.reactions));
         told.push(Value::Object(entry));
     }
-    Ok(told)
+    Ok((told, whole == Told::Some || covered < records.len()))
 }
 
 fn channel_message(

@@ -1,6 +1,6 @@
 //! Threads as trees, for histories.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use openagents_protocol::call::{ListMessages, MAX_PAGE};
@@ -18,7 +18,14 @@ use crate::host::Host;
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     nodes: HashMap<EventId, Node>,
+    /// The threads that were read.
+    read: HashSet<EventId>,
+    /// About what the messages take.
+    bytes: usize,
 }
+
+/// No further thread is read for an answer with so many bytes of threads.
+const MAX_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug)]
 struct Node {
@@ -29,24 +36,30 @@ struct Node {
 }
 
 impl Threads {
-    /// Reads the threads that these messages are in.
+    /// Reads the threads that these messages are in, and tells for how many of the messages one answer has room for them:
+    /// for the first at least.
     pub(super) async fn of(
         host: &Arc<Host>,
         caller: &Caller,
         records: &[(&Record, u64)],
-    ) -> Result<Self, ErrorBody> {
+    ) -> Result<(Self, usize), ErrorBody> {
         let mut threads = Self::default();
-        for (record, replies) in records {
+        for (index, (record, replies)) in records.iter().enumerate() {
             let flat = match &record.header.thread {
                 Some(root) => root,
                 None if 0 < *replies => &record.header.event_id,
                 None => continue,
             };
-            if !threads.nodes.contains_key(&record.header.event_id) {
-                threads.read(host, caller, flat).await?;
+            if threads.read.contains(flat) {
+                continue;
             }
+            if MAX_BYTES <= threads.bytes {
+                return Ok((threads, index));
+            }
+            threads.read.insert(flat.clone());
+            threads.read(host, caller, flat).await?;
         }
-        Ok(threads)
+        Ok((threads, records.len()))
     }
 
     async fn read(&mut self, host: &Arc<Host>, caller: &Caller, flat: &EventId) -> Result<(), ErrorBody> {
@@ -70,6 +83,7 @@ impl Threads {
 
     /// Adds a message; those before it are there already.
     fn add(&mut self, record: Record) {
+        self.bytes += record.body.as_ref().map_or(0, |body| body.payload.as_str().len());
         let id = record.header.event_id.clone();
         let parent = record
             .reply_to()
