@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use openagents_client::{AgentClient, Connect, ConnectError, IntoPatterns, Pattern};
+use openagents_client::{
+    AgentClient, Backlog, Connect, ConnectError, HookKind, IntoPatterns, Pattern, Sequence,
+};
 use pyo3::prelude::*;
+use serde::Deserialize;
 
 use crate::agent::Agent;
 use crate::channel::Channel;
@@ -59,6 +62,22 @@ impl Client {
     #[getter]
     fn workspace_name(&self) -> Option<String> {
         self.inner.welcome().map(|welcome| welcome.workspace.clone())
+    }
+
+    /// The end of the log as far as it is known.
+    #[getter]
+    fn head(&self) -> Option<u64> {
+        self.inner.head().map(Sequence::get)
+    }
+
+    /// Waits until the session is over; the exception that says why, where the workspace ended it.
+    fn closed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let client = self.here(py)?;
+        let waiting = async move { client.closed().await };
+        awaitable::start(py, waiting, |py, reason| {
+            let reason = reason.map(|reason| error::dismissal(py, &reason).into_value(py));
+            reply::plain(py, reason)
+        })
     }
 
     /// Connects; `options` are the keywords of `connect_to_server` that have an effect.
@@ -265,6 +284,27 @@ pub(crate) fn check_patterns(py: Python<'_>, patterns: Vec<String>) -> PyResult<
     parsed_patterns(py, &patterns).map(drop)
 }
 
+/// The hook of a worker that an event is for, if there is one; without `mentions`, a mention is a post or a reply like
+/// any other.
+#[pyfunction]
+pub(crate) fn hook_of(event: &Bound<'_, Event>, agent_id: &str, mentions: bool) -> Option<&'static str> {
+    let event = event.get().core();
+    let kind = if mentions {
+        HookKind::of(&event, agent_id)
+    } else {
+        HookKind::passing_over_mentions(&event, agent_id)
+    };
+    kind.map(HookKind::name)
+}
+
+/// What is asked of the session.
+#[derive(Deserialize)]
+struct Standing {
+    backlog: Option<Backlog>,
+    after: Option<u64>,
+    watching: bool,
+}
+
 /// The keywords of `connect_to_server` that have an effect; what is not given stays as it is.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -278,6 +318,7 @@ struct Options<'py> {
     ssl_client_key: Option<PathBuf>,
     ssl_verify: bool,
     timeout: Option<f64>,
+    session: Bound<'py, PyAny>,
 }
 
 impl Options<'_> {
@@ -285,6 +326,16 @@ impl Options<'_> {
         connect = connect
             .use_tls(self.use_tls)
             .timeout(deadline_after(self.timeout)?);
+        let session: Standing = json::parsed("session", &self.session)?;
+        if let Some(backlog) = session.backlog {
+            connect = connect.backlog(backlog);
+        }
+        if let Some(after) = session.after {
+            connect = connect.after(Sequence::new(after));
+        }
+        if session.watching {
+            connect = connect.watching();
+        }
         if let Some(token) = self.token {
             connect = connect.token(token);
         }

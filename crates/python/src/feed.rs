@@ -56,7 +56,20 @@ struct Lanes {
     queues: HashMap<String, VecDeque<Item>>,
     /// Sources whose lanes begin when the pause is over.
     waiting: Vec<String>,
-    paused: bool,
+    mode: Mode,
+}
+
+/// What becomes of events that come over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Working,
+    /// Lanes that work go on, and no other begins.
+    Paused,
+    /// Nothing begins any more: what did not comes again in another session.
+    Stopped,
+    /// Nobody wants it: it counts as handled.
+    Unwanted,
 }
 
 struct Item {
@@ -117,14 +130,19 @@ impl Feed {
 
     /// Begins no further lane until it is resumed.
     fn pause(&self) {
-        lock(&self.shared.lanes).paused = true;
+        let mut lanes = lock(&self.shared.lanes);
+        if lanes.mode == Mode::Working {
+            lanes.mode = Mode::Paused;
+        }
     }
 
     /// Begins the lanes that had to wait.
     fn resume(&self, py: Python<'_>) {
         let waiting = {
             let mut lanes = lock(&self.shared.lanes);
-            lanes.paused = false;
+            if lanes.mode == Mode::Paused {
+                lanes.mode = Mode::Working;
+            }
             std::mem::take(&mut lanes.waiting)
         };
         for source in waiting {
@@ -132,11 +150,36 @@ impl Feed {
         }
     }
 
+    /// Hands out nothing more; lanes end with the event that they work on. What was not begun comes again in another
+    /// session.
+    fn stop(&self) {
+        drop(self.shared.give_up(Mode::Stopped));
+    }
+
+    /// Whether nothing more is handed out.
+    #[getter]
+    fn stopped(&self) -> bool {
+        lock(&self.shared.lanes).mode == Mode::Stopped
+    }
+
     /// Ends it. What was not handled comes again in another session.
     fn close(&self) {
+        self.stop();
+        self.end();
+    }
+
+    /// Ends it. What was not handled counts as handled, since no handler is left that wants it.
+    fn dismiss(&self) {
+        for item in self.shared.give_up(Mode::Unwanted) {
+            item.delivery.finish();
+        }
+        self.end();
+    }
+}
+
+impl Feed {
+    fn end(&self) {
         self.pump.abort();
-        let forgotten = std::mem::take(&mut *lock(&self.shared.lanes));
-        drop(forgotten);
         let begin = lock(&self.shared.begin).take();
         drop(begin);
     }
@@ -169,6 +212,11 @@ impl Shared {
     fn deliver(self: &Arc<Self>, py: Python<'_>, items: Vec<Item>) {
         let mut fresh = Vec::new();
         let mut lanes = lock(&self.lanes);
+        match lanes.mode {
+            Mode::Working | Mode::Paused => {}
+            Mode::Stopped => return,
+            Mode::Unwanted => return items.into_iter().for_each(|item| item.delivery.finish()),
+        }
         for item in items {
             let source = &item.delivery.event().source_id;
             if let Some(queue) = lanes.queues.get_mut(source) {
@@ -179,13 +227,23 @@ impl Shared {
                 lanes.queues.insert(source, VecDeque::from([item]));
             }
         }
-        if lanes.paused {
+        if lanes.mode == Mode::Paused {
             lanes.waiting.append(&mut fresh);
         }
         drop(lanes);
         for source in fresh {
             self.begin(py, source);
         }
+    }
+
+    /// Takes away what was not begun, and says what becomes of events from now on.
+    fn give_up(&self, mode: Mode) -> Vec<Item> {
+        let mut lanes = lock(&self.lanes);
+        lanes.mode = mode;
+        lanes.waiting.clear();
+        let queues = std::mem::take(&mut lanes.queues);
+        drop(lanes);
+        queues.into_values().flatten().collect()
     }
 
     fn begin(self: &Arc<Self>, py: Python<'_>, source: String) {

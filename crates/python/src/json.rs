@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error;
 
@@ -74,6 +75,12 @@ pub(crate) fn write_object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Js
     let message = format!("{field} must be a dictionary, not {kind}");
     let error = ErrorBody::field(ErrorCode::InvalidField, field, message);
     Err(error::invalid(value.py(), &error))
+}
+
+/// Reads a dictionary as a type of the protocol; an error names what breaks a rule.
+pub(crate) fn parsed<T: DeserializeOwned>(field: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
+    let written = write_object(field, given)?;
+    openagents_protocol::frame::read(written.as_str()).map_err(|problem| error::invalid(given.py(), &problem))
 }
 
 /// The content of a message: text, or a dictionary.
