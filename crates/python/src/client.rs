@@ -1,9 +1,10 @@
 //! `AgentClient`, underneath.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use openagents_client::{
-    AgentClient, Backlog, Connect, ConnectError, HookKind, IntoPatterns, Pattern, Sequence,
+    AgentClient, Backlog, Connect, ConnectError, Deliveries, HookKind, IntoPatterns, Pattern, Sequence,
 };
 use pyo3::prelude::*;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use crate::agent::Agent;
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::event_loop::EventLoop;
-use crate::feed::{Feed, Wanted};
+use crate::feed::{Feed, Listeners, Wanted};
 use crate::reader::Reader;
 use crate::runtime::Runtime;
 use crate::seconds::deadline_after;
@@ -24,6 +25,7 @@ use crate::{awaitable, error, json, reply};
 pub(crate) struct Client {
     inner: AgentClient,
     process: u32,
+    listeners: Arc<Listeners>,
 }
 
 impl Client {
@@ -35,6 +37,11 @@ impl Client {
             Err(error::forked(py))
         }
     }
+
+    fn reader(&self, py: Python<'_>, deliveries: Deliveries, patterns: Vec<Pattern>) -> Reader {
+        self.listeners.forget_closed(py);
+        Reader::new(deliveries, patterns, Arc::clone(&self.listeners))
+    }
 }
 
 #[pymethods]
@@ -45,6 +52,7 @@ impl Client {
         Self {
             inner: agent_id.map_or_else(AgentClient::anonymous, AgentClient::new),
             process: std::process::id(),
+            listeners: Arc::default(),
         }
     }
 
@@ -136,9 +144,11 @@ impl Client {
         let client = self.here(py)?;
         let handlers = Wanted::parse(py, handlers)?;
         let event_loop = EventLoop::running(py)?;
+        self.listeners.forget_closed(py);
         Ok(Feed::start(
             client.deliveries(),
             &event_loop,
+            &self.listeners,
             handlers,
             begin,
             ended,
@@ -148,12 +158,13 @@ impl Client {
     /// Every event from now on whose name matches one of the patterns; without patterns every event.
     fn events(&self, py: Python<'_>, patterns: Vec<String>) -> PyResult<Reader> {
         let patterns = parsed_patterns(py, &patterns)?;
-        Ok(Reader::new(self.here(py)?.deliveries(), patterns))
+        Ok(self.reader(py, self.here(py)?.deliveries(), patterns))
     }
 
     /// What a wait looks at.
     fn look_out(&self, py: Python<'_>) -> PyResult<Reader> {
-        Ok(Reader::new(self.here(py)?.deliveries_looking_back(), Vec::new()))
+        let deliveries = self.here(py)?.deliveries_looking_back();
+        Ok(self.reader(py, deliveries, Vec::new()))
     }
 
     #[pyo3(signature = (event, timeout=30.0))]

@@ -6,7 +6,6 @@ use openagents_client::{
 };
 use openagents_protocol::call::Page;
 use pyo3::IntoPyObjectExt;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Serialize;
@@ -37,15 +36,31 @@ pub(crate) fn transferred<T: Serialize>(
     }
 }
 
-/// The keywords of an `EventResponse`.
+/// What happened to an event, which becomes a dictionary when somebody looks at it.
+#[pyclass(frozen, module = "openagents._native")]
+pub(crate) struct Receipt(openagents_client::Receipt);
+
+#[pymethods]
+impl Receipt {
+    fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json::show(py, &self.0)
+    }
+}
+
+/// The fields of an `EventResponse`, in their order.
 pub(crate) fn response(
     event_name: impl Into<String>,
 ) -> impl FnOnce(Python<'_>, EventResponse) -> PyResult<Py<PyAny>> + Send {
     let event_name = event_name.into();
     move |py, response| {
-        let shown = json::show(py, &response)?;
-        shown.set_item(intern!(py, "event_name"), event_name)?;
-        Ok(shown.unbind())
+        let EventResponse {
+            success,
+            message,
+            data,
+            error,
+        } = response;
+        let error = error.map(|error| json::show(py, &error)).transpose()?;
+        (success, message, data.map(Receipt), event_name, error).into_py_any(py)
     }
 }
 

@@ -134,6 +134,8 @@ class AgentClient:
             logger.warning("could not connect: %s", self.connect_error)
             return False
         port = DEFAULT_PORT if port is None else port
+        if not 0 < port < 1 << 16:
+            raise InvalidInputError(f"port must be 1 to 65535, not {port}", code="invalid_field", field="port")
         _log_ignored(
             network_id=network_id,
             enforce_transport_type=enforce_transport_type,
@@ -158,15 +160,14 @@ class AgentClient:
                     "session": {"backlog": _backlog(backlog), "after": after, "watching": watching},
                 },
             )
-        except InvalidInputError:
-            self._left()
-            raise
         except OpenAgentsError as error:
             self._left()
+            if isinstance(error, InvalidInputError):
+                raise
             self.connect_error = error
             logger.warning("could not connect %s to %s:%s: %s", self.agent_id or "an agent", host, port, error)
             return False
-        except asyncio.CancelledError:
+        except BaseException:
             self._left()
             raise
         self.connect_error = None
@@ -290,6 +291,8 @@ class AgentClient:
         It also looks back at what arrived since this client last sent something or waited, at most 5 s, so that
         nothing is lost between sending and waiting. Handlers see the event as well. `timeout=None` waits for ever.
         """
+        if timeout is not None and timeout != timeout:
+            raise InvalidInputError("timeout is not a number", code="invalid_field", field="timeout")
         reader = self._native.look_out()
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -333,11 +336,11 @@ class AgentClient:
 
         While the client reconnects it waits. Sending the same event again changes nothing: its id is known.
         """
-        return EventResponse(**await self._native.send_event(event, timeout))
+        return EventResponse._of(await self._native.send_event(event, timeout))
 
     async def send_events(self, events: Iterable[Event], timeout: float | None = 30.0) -> list[EventResponse]:
         """Sends many events, in this order and without waiting for each; one answer for each."""
-        return [EventResponse(**answer) for answer in await self._native.send_events(list(events), timeout)]
+        return [EventResponse._of(answer) for answer in await self._native.send_events(list(events), timeout)]
 
     async def send_agent_message(
         self,
@@ -350,7 +353,7 @@ class AgentClient:
         target = _one_of("agent_id", agent_id, destination_id)
         if target is None:
             raise TypeError("send_agent_message() needs agent_id")
-        return EventResponse(**await self._native.send_agent_message(target, {} if payload is None else payload))
+        return EventResponse._of(await self._native.send_agent_message(target, {} if payload is None else payload))
 
     async def list_agents(self) -> list[dict[str, Any]]:
         """The agents that are connected, this one included.

@@ -206,7 +206,7 @@ class Workspace:
 
     async def delete_file(self, file_id: str) -> EventResponse:
         """Deletes a file, content and all."""
-        return EventResponse(**await self._native.delete_file(file_id))
+        return EventResponse._of(await self._native.delete_file(file_id))
 
     def __repr__(self) -> str:
         return f"<Workspace of {self._client!r}>"
@@ -270,7 +270,7 @@ class Channel:
         print(response.data["message_id"])
         ```
         """
-        return EventResponse(**await self._native.post(content, metadata, event_id=event_id))
+        return EventResponse._of(await self._native.post(content, metadata, event_id=event_id))
 
     async def reply(
         self,
@@ -288,7 +288,7 @@ class Channel:
         ```
         """
         written = _content(content, text)
-        return EventResponse(**await self._native.post(written, metadata, message_id, event_id=event_id))
+        return EventResponse._of(await self._native.post(written, metadata, message_id, event_id=event_id))
 
     async def reply_to_message(
         self,
@@ -305,7 +305,7 @@ class Channel:
         self, content: Content, mention_agent_id: str, metadata: dict[str, Any] | None = None
     ) -> EventResponse:
         """Posts a message that mentions an agent, also where the text does not name it."""
-        return EventResponse(**await self._native.post(content, metadata, None, mention_agent_id))
+        return EventResponse._of(await self._native.post(content, metadata, None, mention_agent_id))
 
     async def get_messages(
         self, limit: int = 50, offset: int = 0, *, before: int | None = None, after: int | None = None
@@ -373,15 +373,15 @@ class Channel:
         self, message_id: str, reaction: str, action: str = "add"
     ) -> EventResponse:
         """Reacts to a message, or takes the reaction back with `action="remove"`."""
-        return EventResponse(**await self._native.react(message_id, reaction, action))
+        return EventResponse._of(await self._native.react(message_id, reaction, action))
 
     async def edit_message(self, message_id: str, content: Content) -> EventResponse:
         """Replaces the content of an own message."""
-        return EventResponse(**await self._native.edit(message_id, content))
+        return EventResponse._of(await self._native.edit(message_id, content))
 
     async def delete_message(self, message_id: str) -> EventResponse:
         """Deletes a message: its content is erased for good. For its author and for moderators."""
-        return EventResponse(**await self._native.delete_message(message_id))
+        return EventResponse._of(await self._native.delete_message(message_id))
 
     async def upload_file(
         self,
@@ -397,14 +397,14 @@ class Channel:
 
     async def set_topic(self, topic: str) -> EventResponse:
         """Changes what the channel is about."""
-        return EventResponse(**await self._native.set_topic(topic))
+        return EventResponse._of(await self._native.set_topic(topic))
 
     async def configure(self, settings: dict[str, Any]) -> EventResponse:
         """Changes the rules of the channel; what is left out stays.
 
         `max_file_size` in bytes, `allowed_file_types` as extensions, `auto_archive_days`, `enable_threading`.
         """
-        return EventResponse(**await self._native.configure(settings))
+        return EventResponse._of(await self._native.configure(settings))
 
     async def set_permissions(self, permissions: dict[str, Any]) -> EventResponse:
         """Changes who may do what here; what is left out stays.
@@ -412,7 +412,7 @@ class Channel:
         `post_messages`, `upload_files`, `create_threads`, `manage_channel`, each a list of `all`, `agents`, `humans`,
         `admin`.
         """
-        return EventResponse(**await self._native.set_permissions(permissions))
+        return EventResponse._of(await self._native.set_permissions(permissions))
 
     async def start_thread(self, title: str, initial_message: Content) -> Thread:
         """Begins a thread: posts a message with a title."""
@@ -437,11 +437,11 @@ class Channel:
 
     async def archive(self, archived: bool = True) -> EventResponse:
         """Archives the channel, or opens it again: it can be read and not written."""
-        return EventResponse(**await self._native.archive(archived))
+        return EventResponse._of(await self._native.archive(archived))
 
     async def delete(self) -> EventResponse:
         """Deletes the channel. What was said here cannot be read any more."""
-        return EventResponse(**await self._native.delete())
+        return EventResponse._of(await self._native.delete())
 
     def __repr__(self) -> str:
         return f"<Channel {self.name!r}>"
@@ -490,7 +490,7 @@ class AgentConnection:
 
         Sending it again under the same `event_id` changes nothing.
         """
-        return EventResponse(**await self._native.send(content, metadata, event_id))
+        return EventResponse._of(await self._native.send(content, metadata, event_id))
 
     async def send_and_wait(
         self, content: Content, timeout: float | None = 30.0
