@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use crate::seconds::deadline_after;
 use crate::workspace::described;
-use crate::{awaitable, json, reply};
+use crate::{awaitable, error, json, reply};
 
 /// Another agent of the workspace.
 #[pyclass(frozen, module = "openagents._native")]
@@ -26,16 +26,20 @@ impl Agent {
         self.0.id()
     }
 
-    #[pyo3(signature = (content, metadata=None))]
+    #[pyo3(signature = (content, metadata=None, event_id=None))]
     fn send<'py>(
         &self,
         py: Python<'py>,
         content: &Bound<'py, PyAny>,
         metadata: Option<&Bound<'py, PyAny>>,
+        event_id: Option<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut message = self.0.send(json::content(content)?);
         if let Some(metadata) = metadata {
             message = message.metadata(json::write_object("metadata", metadata)?);
+        }
+        if let Some(event_id) = event_id {
+            message = message.event_id(event_id);
         }
         awaitable::start(
             py,
@@ -57,6 +61,22 @@ impl Agent {
         awaitable::start(py, asking, reply::maybe_answer)
     }
 
+    #[pyo3(signature = (content, timeout=None))]
+    fn ask<'py>(
+        &self,
+        py: Python<'py>,
+        content: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (agent, content) = (self.0.clone(), json::content(content)?);
+        let timeout = deadline_after(timeout)?;
+        let asking = async move { agent.ask(content, timeout).await };
+        awaitable::start(py, asking, |py, outcome| match outcome {
+            Ok(answer) => reply::maybe_answer(py, Some(answer)),
+            Err(problem) => Err(error::ask(py, &problem)),
+        })
+    }
+
     #[pyo3(signature = (timeout=None))]
     fn wait_for_message<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let (agent, timeout) = (self.0.clone(), deadline_after(timeout)?);
@@ -69,10 +89,8 @@ impl Agent {
         awaitable::start(py, async move { agent.get_agent_info().await }, reply::called)
     }
 
-    #[pyo3(signature = (limit, offset=0))]
-    fn get_messages<'py>(&self, py: Python<'py>, limit: u32, offset: u64) -> PyResult<Bound<'py, PyAny>> {
-        let reading = self.0.get_messages(limit).offset(offset);
-        awaitable::start(py, async move { reading.page().await }, reply::page)
+    fn get_messages<'py>(&self, py: Python<'py>, page: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        reply::start_page(py, self.0.get_messages(1), page)
     }
 
     #[pyo3(signature = (path, description, filename=None, mime_type=None))]

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use openagents_client::{Channel as Core, IntoContent, Json, ReactAction};
 use openagents_protocol::{ErrorBody, ErrorCode};
 use pyo3::prelude::*;
-use serde::de::DeserializeOwned;
 
 use crate::seconds::deadline_after;
 use crate::workspace::described;
@@ -37,7 +36,7 @@ impl Channel {
         self.0.name()
     }
 
-    #[pyo3(signature = (content, metadata=None, reply_to=None, mention=None))]
+    #[pyo3(signature = (content, metadata=None, reply_to=None, mention=None, event_id=None))]
     fn post<'py>(
         &self,
         py: Python<'py>,
@@ -45,6 +44,7 @@ impl Channel {
         metadata: Option<&Bound<'py, PyAny>>,
         reply_to: Option<&str>,
         mention: Option<&str>,
+        event_id: Option<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let content = Written(json::content(content)?);
         let (mut post, name) = match reply_to {
@@ -56,6 +56,9 @@ impl Channel {
         }
         if let Some(agent_id) = mention {
             post = post.mention(agent_id);
+        }
+        if let Some(event_id) = event_id {
+            post = post.event_id(event_id);
         }
         awaitable::start(py, async move { post.await }, reply::response(name))
     }
@@ -117,18 +120,18 @@ impl Channel {
         })
     }
 
-    #[pyo3(signature = (limit, offset=0))]
-    fn get_messages<'py>(&self, py: Python<'py>, limit: u32, offset: u64) -> PyResult<Bound<'py, PyAny>> {
-        let reading = self.0.get_messages(limit).offset(offset);
-        awaitable::start(py, async move { reading.page().await }, reply::page)
+    fn get_messages<'py>(&self, py: Python<'py>, page: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        reply::start_page(py, self.0.get_messages(1), page)
     }
 
-    fn get_thread<'py>(&self, py: Python<'py>, thread_id: &str, limit: u32) -> PyResult<Bound<'py, PyAny>> {
-        let reading = self
-            .0
-            .get_thread(thread_id, limit)
-            .map_err(|problem| error::call(py, &problem))?;
-        awaitable::start(py, async move { reading.page().await }, reply::page)
+    fn get_thread<'py>(
+        &self,
+        py: Python<'py>,
+        thread_id: &str,
+        page: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let reading = self.0.get_thread(thread_id, 1);
+        reply::start_page(py, reading.map_err(|problem| error::call(py, &problem))?, page)
     }
 
     fn react<'py>(
@@ -176,7 +179,7 @@ impl Channel {
     }
 
     fn configure<'py>(&self, py: Python<'py>, settings: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let (channel, settings) = (self.0.clone(), parsed("settings", settings)?);
+        let (channel, settings) = (self.0.clone(), json::parsed("settings", settings)?);
         let setting = async move { channel.configure(settings).await };
         awaitable::start(py, setting, reply::response("channel.configured"))
     }
@@ -186,7 +189,7 @@ impl Channel {
         py: Python<'py>,
         permissions: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (channel, permissions) = (self.0.clone(), parsed("permissions", permissions)?);
+        let (channel, permissions) = (self.0.clone(), json::parsed("permissions", permissions)?);
         let setting = async move { channel.set_permissions(permissions).await };
         awaitable::start(py, setting, reply::response("channel.permissions.changed"))
     }
@@ -245,10 +248,4 @@ impl Channel {
         let upload = described(self.0.upload_file(path), description, &[], filename, mime_type);
         awaitable::start(py, async move { upload.await }, reply::transferred)
     }
-}
-
-/// A dictionary as a type of the protocol; an error names what breaks a rule.
-fn parsed<T: DeserializeOwned>(field: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
-    let written = json::write_object(field, given)?;
-    openagents_protocol::frame::read(written.as_str()).map_err(|problem| error::invalid(given.py(), &problem))
 }

@@ -1,15 +1,19 @@
 //! `AgentClient`, underneath.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use openagents_client::{AgentClient, Connect, ConnectError, IntoPatterns, Pattern};
+use openagents_client::{
+    AgentClient, Backlog, Connect, ConnectError, Deliveries, HookKind, IntoPatterns, Pattern, Sequence,
+};
 use pyo3::prelude::*;
+use serde::Deserialize;
 
 use crate::agent::Agent;
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::event_loop::EventLoop;
-use crate::feed::{Feed, Wanted};
+use crate::feed::{Feed, Listeners, Wanted};
 use crate::reader::Reader;
 use crate::runtime::Runtime;
 use crate::seconds::deadline_after;
@@ -21,6 +25,7 @@ use crate::{awaitable, error, json, reply};
 pub(crate) struct Client {
     inner: AgentClient,
     process: u32,
+    listeners: Arc<Listeners>,
 }
 
 impl Client {
@@ -32,6 +37,11 @@ impl Client {
             Err(error::forked(py))
         }
     }
+
+    fn reader(&self, py: Python<'_>, deliveries: Deliveries, patterns: Vec<Pattern>) -> Reader {
+        self.listeners.forget_closed(py);
+        Reader::new(deliveries, patterns, Arc::clone(&self.listeners))
+    }
 }
 
 #[pymethods]
@@ -42,6 +52,7 @@ impl Client {
         Self {
             inner: agent_id.map_or_else(AgentClient::anonymous, AgentClient::new),
             process: std::process::id(),
+            listeners: Arc::default(),
         }
     }
 
@@ -59,6 +70,22 @@ impl Client {
     #[getter]
     fn workspace_name(&self) -> Option<String> {
         self.inner.welcome().map(|welcome| welcome.workspace.clone())
+    }
+
+    /// The end of the log as far as it is known.
+    #[getter]
+    fn head(&self) -> Option<u64> {
+        self.inner.head().map(Sequence::get)
+    }
+
+    /// Waits until the session is over; the exception that says why, where the workspace ended it.
+    fn closed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let client = self.here(py)?;
+        let waiting = async move { client.closed().await };
+        awaitable::start(py, waiting, |py, reason| {
+            let reason = reason.map(|reason| error::dismissal(py, &reason).into_value(py));
+            reply::plain(py, reason)
+        })
     }
 
     /// Connects; `options` are the keywords of `connect_to_server` that have an effect.
@@ -117,9 +144,11 @@ impl Client {
         let client = self.here(py)?;
         let handlers = Wanted::parse(py, handlers)?;
         let event_loop = EventLoop::running(py)?;
+        self.listeners.forget_closed(py);
         Ok(Feed::start(
             client.deliveries(),
             &event_loop,
+            &self.listeners,
             handlers,
             begin,
             ended,
@@ -129,12 +158,13 @@ impl Client {
     /// Every event from now on whose name matches one of the patterns; without patterns every event.
     fn events(&self, py: Python<'_>, patterns: Vec<String>) -> PyResult<Reader> {
         let patterns = parsed_patterns(py, &patterns)?;
-        Ok(Reader::new(self.here(py)?.deliveries(), patterns))
+        Ok(self.reader(py, self.here(py)?.deliveries(), patterns))
     }
 
     /// What a wait looks at.
     fn look_out(&self, py: Python<'_>) -> PyResult<Reader> {
-        Ok(Reader::new(self.here(py)?.deliveries_looking_back(), Vec::new()))
+        let deliveries = self.here(py)?.deliveries_looking_back();
+        Ok(self.reader(py, deliveries, Vec::new()))
     }
 
     #[pyo3(signature = (event, timeout=30.0))]
@@ -265,6 +295,27 @@ pub(crate) fn check_patterns(py: Python<'_>, patterns: Vec<String>) -> PyResult<
     parsed_patterns(py, &patterns).map(drop)
 }
 
+/// The hook of a worker that an event is for, if there is one; without `mentions`, a mention is a post or a reply like
+/// any other.
+#[pyfunction]
+pub(crate) fn hook_of(event: &Bound<'_, Event>, agent_id: &str, mentions: bool) -> Option<&'static str> {
+    let event = event.get().core();
+    let kind = if mentions {
+        HookKind::of(&event, agent_id)
+    } else {
+        HookKind::passing_over_mentions(&event, agent_id)
+    };
+    kind.map(HookKind::name)
+}
+
+/// What is asked of the session.
+#[derive(Deserialize)]
+struct Standing {
+    backlog: Option<Backlog>,
+    after: Option<u64>,
+    watching: bool,
+}
+
 /// The keywords of `connect_to_server` that have an effect; what is not given stays as it is.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -278,6 +329,7 @@ struct Options<'py> {
     ssl_client_key: Option<PathBuf>,
     ssl_verify: bool,
     timeout: Option<f64>,
+    session: Bound<'py, PyAny>,
 }
 
 impl Options<'_> {
@@ -285,6 +337,16 @@ impl Options<'_> {
         connect = connect
             .use_tls(self.use_tls)
             .timeout(deadline_after(self.timeout)?);
+        let session: Standing = json::parsed("session", &self.session)?;
+        if let Some(backlog) = session.backlog {
+            connect = connect.backlog(backlog);
+        }
+        if let Some(after) = session.after {
+            connect = connect.after(Sequence::new(after));
+        }
+        if session.watching {
+            connect = connect.watching();
+        }
         if let Some(token) = self.token {
             connect = connect.token(token);
         }

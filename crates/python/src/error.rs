@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use openagents_client::{CallError, ConnectError, FileError};
+use openagents_client::{AskError, CallError, ConnectError, FileError};
 use openagents_protocol::{ErrorBody, InvalidName};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -86,6 +86,23 @@ pub(crate) fn call(py: Python<'_>, error: &CallError) -> PyErr {
             make(py, class, &chain(other), other.code(), None, other.is_retryable())
         }
     }
+}
+
+/// Why a question has no answer.
+pub(crate) fn ask(py: Python<'_>, error: &AskError) -> PyErr {
+    let class = match error {
+        AskError::Refused(body) => return from_body(py, Class::Refused, body),
+        AskError::TimedOut(_) => Class::TimedOut,
+        AskError::Disconnected => Class::NotConnected,
+        _ => Class::Refused,
+    };
+    let retryable = matches!(error, AskError::TimedOut(_));
+    make(py, class, &chain(error), error.code(), None, retryable)
+}
+
+/// Why the workspace ended a session.
+pub(crate) fn dismissal(py: Python<'_>, error: &ErrorBody) -> PyErr {
+    from_body(py, Class::Refused, error)
 }
 
 /// Why a file was not sent or fetched.

@@ -85,8 +85,11 @@ impl Event {
             event.payload = json::write_object("payload", payload.bind(py))?;
         }
         if let Some(metadata) = metadata {
-            let metadata = json::write_object("metadata", metadata.bind(py))?;
-            event.metadata = Some(metadata).filter(|metadata| metadata.as_str() != "{}");
+            let metadata = metadata.bind(py);
+            event.metadata = match metadata.is_empty()? {
+                true => None,
+                false => Some(json::write_object("metadata", metadata)?),
+            };
         }
         Ok(event)
     }
@@ -149,15 +152,14 @@ impl Event {
         if let Some(visibility) = visibility {
             core.visibility = parsed_visibility(py, visibility)?;
         }
-        let dictionary = |field: &str, given: Option<Bound<'_, PyAny>>| match given {
-            Some(given) => checked_dictionary(field, given),
-            None => Ok(PyDict::new(py).into_any().unbind()),
+        let dictionary = |field: &str, given: Option<Bound<'_, PyAny>>| {
+            given.map(|given| checked_dictionary(field, given)).transpose()
         };
         Ok(Self {
             state: Mutex::new(State {
                 core: Arc::new(core),
-                payload: Some(dictionary("payload", payload.or(content))?),
-                metadata: Some(dictionary("metadata", metadata)?),
+                payload: dictionary("payload", payload.or(content))?,
+                metadata: dictionary("metadata", metadata)?,
                 source_type,
             }),
         })

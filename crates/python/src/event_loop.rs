@@ -86,6 +86,11 @@ impl EventLoop {
         self.closed.load(Ordering::Relaxed) || asked().unwrap_or(true)
     }
 
+    /// Whether it is known to be closed; asks nobody.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Has something done on the thread of the loop; it is forgotten when the loop is closed.
     pub(crate) fn push(self: &Arc<Self>, job: impl FnOnce(Python<'_>) + Send + 'static) {
         if self.closed.load(Ordering::Relaxed) {

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error;
 
@@ -33,19 +34,7 @@ pub(crate) fn show<'py, T: Serialize>(py: Python<'py>, value: &T) -> PyResult<Bo
 
 /// Writes anything that JSON can say. `field` is named where it cannot.
 pub(crate) fn write(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Json> {
-    static WRITER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
-    let writer = WRITER.get_or_try_init(py, || {
-        let options = PyDict::new(py);
-        options.set_item("ensure_ascii", false)?;
-        options.set_item("allow_nan", false)?;
-        options.set_item("separators", (",", ":"))?;
-        let encoder = py
-            .import("json")?
-            .getattr("JSONEncoder")?
-            .call((), Some(&options))?;
-        PyResult::Ok(encoder.getattr("encode")?.unbind())
-    })?;
     let invalid = |error: PyErr| {
         let ours = error.is_instance_of::<PyTypeError>(py)
             || error.is_instance_of::<PyValueError>(py)
@@ -58,10 +47,28 @@ pub(crate) fn write(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Json> {
             error
         }
     };
-    let text = writer.bind(py).call1((value,)).map_err(invalid)?;
-    let text = text.cast::<PyString>()?.to_str().map_err(invalid)?;
+    let text = encode(value).map_err(invalid)?;
+    let text = text.to_str().map_err(invalid)?;
     text.parse()
         .map_err(|error| error::invalid(py, &ErrorBody::json(field, &error)))
+}
+
+/// Writes with the encoder in C, as `json.JSONEncoder.encode` does without its preparations in Python for every call.
+fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    static PARTS: PyOnceLock<[Py<PyAny>; 3]> = PyOnceLock::new();
+    let py = value.py();
+    let [make, default, escape] = PARTS.get_or_try_init(py, || {
+        let module = py.import("json.encoder")?;
+        let default = module.getattr("JSONEncoder")?.call0()?.getattr("default")?;
+        let [make, escape] = ["c_make_encoder", "encode_basestring"].map(|name| module.getattr(name));
+        PyResult::Ok([make?.unbind(), default.unbind(), escape?.unbind()])
+    })?;
+    // The dictionary finds out loops. No indentation, no sorting, no keys left out, and nothing that is no number.
+    let (loops, indent, colon, comma) = (PyDict::new(py), py.None(), intern!(py, ":"), intern!(py, ","));
+    let options = (loops, default, escape, indent, colon, comma, false, false, false);
+    let pieces = make.bind(py).call1(options)?.call1((value, 0))?;
+    let joined = intern!(py, "").call_method1(intern!(py, "join"), (pieces,))?;
+    Ok(joined.cast_into()?)
 }
 
 /// Writes a dictionary; anything else is refused with the name of the field.
@@ -74,6 +81,12 @@ pub(crate) fn write_object(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Js
     let message = format!("{field} must be a dictionary, not {kind}");
     let error = ErrorBody::field(ErrorCode::InvalidField, field, message);
     Err(error::invalid(value.py(), &error))
+}
+
+/// Reads a dictionary as a type of the protocol; an error names what breaks a rule.
+pub(crate) fn parsed<T: DeserializeOwned>(field: &str, given: &Bound<'_, PyAny>) -> PyResult<T> {
+    let written = write_object(field, given)?;
+    openagents_protocol::frame::read(written.as_str()).map_err(|problem| error::invalid(given.py(), &problem))
 }
 
 /// The content of a message: text, or a dictionary.

@@ -43,7 +43,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<feed::Feed>()?;
     module.add_class::<feed::Lane>()?;
     module.add_class::<reader::Reader>()?;
+    module.add_class::<reply::Receipt>()?;
     module.add_function(wrap_pyfunction!(client::check_patterns, module)?)?;
+    module.add_function(wrap_pyfunction!(client::hook_of, module)?)?;
     let py = module.py();
     module.add("current_event", awaitable::current_event(py)?)?;
     let shut_down = wrap_pyfunction!(runtime::shut_down, module)?;

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::awaitable;
 use crate::event::Event;
+use crate::feed::Listeners;
 use crate::seconds::deadline_after;
 
 /// The most events that cross at once.
@@ -23,15 +24,18 @@ pub(crate) struct Reader {
     /// What crossed already; shared with the wait that fetches more.
     ready: Arc<Mutex<VecDeque<Delivery>>>,
     current: Mutex<Option<Delivery>>,
+    listeners: Arc<Listeners>,
 }
 
 impl Reader {
-    pub(crate) fn new(deliveries: Deliveries, patterns: Vec<Pattern>) -> Self {
+    pub(crate) fn new(deliveries: Deliveries, patterns: Vec<Pattern>, listeners: Arc<Listeners>) -> Self {
+        listeners.add_reader();
         Self {
             source: Mutex::new(Some(Arc::new(tokio::sync::Mutex::new(deliveries)))),
             patterns,
             ready: Arc::default(),
             current: Mutex::default(),
+            listeners,
         }
     }
 
@@ -128,7 +132,9 @@ impl Reader {
             delivery.finish();
         }
         let source = lock(&self.source).take();
-        drop(source);
+        if source.is_some() {
+            self.listeners.remove_reader();
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! What calls answer, as Python sees it.
 
-use openagents_client::{CallError, Event as CoreEvent, EventResponse, FileError, Message};
+use openagents_client::{
+    CallError, Event as CoreEvent, EventResponse, FileError, FoundMessages, GetMessages, Message, Messages,
+    Sequence,
+};
+use openagents_protocol::call::Page;
 use pyo3::IntoPyObjectExt;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Serialize;
 
-use crate::{error, json};
+use crate::{awaitable, error, json};
 
 /// Something that Python knows as it is.
 pub(crate) fn plain<T: for<'py> IntoPyObject<'py>>(py: Python<'_>, value: T) -> PyResult<Py<PyAny>> {
@@ -33,15 +36,31 @@ pub(crate) fn transferred<T: Serialize>(
     }
 }
 
-/// The keywords of an `EventResponse`.
+/// What happened to an event, which becomes a dictionary when somebody looks at it.
+#[pyclass(frozen, module = "openagents._native")]
+pub(crate) struct Receipt(openagents_client::Receipt);
+
+#[pymethods]
+impl Receipt {
+    fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json::show(py, &self.0)
+    }
+}
+
+/// The fields of an `EventResponse`, in their order.
 pub(crate) fn response(
     event_name: impl Into<String>,
 ) -> impl FnOnce(Python<'_>, EventResponse) -> PyResult<Py<PyAny>> + Send {
     let event_name = event_name.into();
     move |py, response| {
-        let shown = json::show(py, &response)?;
-        shown.set_item(intern!(py, "event_name"), event_name)?;
-        Ok(shown.unbind())
+        let EventResponse {
+            success,
+            message,
+            data,
+            error,
+        } = response;
+        let error = error.map(|error| json::show(py, &error)).transpose()?;
+        (success, message, data.map(Receipt), event_name, error).into_py_any(py)
     }
 }
 
@@ -63,11 +82,30 @@ pub(crate) fn maybe_answer(py: Python<'_>, event: Option<CoreEvent>) -> PyResult
     Ok(shown.into_any().unbind())
 }
 
+/// Starts reading a page of messages, as a dictionary says: `limit`, `offset`, `before`, `after`.
+pub(crate) fn start_page<'py>(
+    py: Python<'py>,
+    mut reading: GetMessages,
+    page: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let wanted: Page = json::parsed("page", page)?;
+    if let Some(limit) = wanted.limit {
+        reading = reading.limit(limit);
+    }
+    if let Some(offset) = wanted.offset {
+        reading = reading.offset(offset);
+    }
+    if let Some(before) = wanted.before {
+        reading = reading.before(Sequence::new(before));
+    }
+    if let Some(after) = wanted.after {
+        reading = reading.after(Sequence::new(after));
+    }
+    awaitable::start(py, async move { reading.page().await }, show_page)
+}
+
 /// A page of messages: `messages`, `has_more`.
-pub(crate) fn page(
-    py: Python<'_>,
-    outcome: Result<openagents_client::Messages, CallError>,
-) -> PyResult<Py<PyAny>> {
+fn show_page(py: Python<'_>, outcome: Result<Messages, CallError>) -> PyResult<Py<PyAny>> {
     let page = outcome.map_err(|problem| error::call(py, &problem))?;
     let shown = PyDict::new(py);
     let messages: PyResult<Vec<_>> = page
@@ -77,6 +115,37 @@ pub(crate) fn page(
         .collect();
     shown.set_item("messages", messages?)?;
     shown.set_item("has_more", page.has_more)?;
+    Ok(shown.into_any().unbind())
+}
+
+/// What a search found: `results`, each with `message` and `snippet`; `has_more`, `before`, `indexed`.
+pub(crate) fn found(py: Python<'_>, outcome: Result<FoundMessages, CallError>) -> PyResult<Py<PyAny>> {
+    let found = outcome.map_err(|problem| error::call(py, &problem))?;
+    let results: PyResult<Vec<_>> = found
+        .results
+        .iter()
+        .map(|result| {
+            let shown = PyDict::new(py);
+            shown.set_item("message", show_message(py, &result.message)?)?;
+            let pieces: PyResult<Vec<_>> = result
+                .snippet
+                .iter()
+                .map(|piece| {
+                    let shown = PyDict::new(py);
+                    shown.set_item("text", &piece.text)?;
+                    shown.set_item("matched", piece.matched)?;
+                    Ok(shown)
+                })
+                .collect();
+            shown.set_item("snippet", pieces?)?;
+            Ok(shown)
+        })
+        .collect();
+    let shown = PyDict::new(py);
+    shown.set_item("results", results?)?;
+    shown.set_item("has_more", found.has_more)?;
+    shown.set_item("before", found.before.map(Sequence::get))?;
+    shown.set_item("indexed", found.indexed.get())?;
     Ok(shown.into_any().unbind())
 }
 

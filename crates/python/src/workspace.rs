@@ -6,7 +6,7 @@ use openagents_client::{UploadFile, Workspace as Core};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::{awaitable, error, reply};
+use crate::{awaitable, error, json, reply};
 
 /// The workspace of a client.
 #[pyclass(frozen, module = "openagents._native")]
@@ -69,6 +69,12 @@ impl Workspace {
             Ok(message) => reply::maybe_message(py, Some(message)),
             Err(problem) => Err(error::call(py, &problem)),
         })
+    }
+
+    /// Searches, as a dictionary with the fields of the call says.
+    fn search<'py>(&self, py: Python<'py>, wanted: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let search = self.0.search_for(json::parsed("search", wanted)?);
+        awaitable::start(py, async move { search.page().await }, reply::found)
     }
 
     fn list_files<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -83,6 +83,49 @@ ENDINGS = {
         """,
         0,
     ),
+    "ctrl-c comes while it waits": (
+        """
+        import signal
+
+        async def main():
+            await connect()
+            waiting = asyncio.create_task(client.wait_event(lambda event: False, timeout=None))
+            await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGINT)
+            await waiting
+
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            sys.exit(9)
+        """,
+        9,
+    ),
+    "a handler exits": (
+        """
+        async def leave(event):
+            sys.exit(10)
+
+        async def main():
+            client.register_event_handler(leave, "custom.event")
+            await connect()
+            await asyncio.sleep(1000)
+
+        asyncio.run(main())
+        """,
+        10,
+    ),
+    "loops follow each other": (
+        """
+        async def use():
+            assert "general" in await client.workspace().channels()
+
+        asyncio.run(connect())
+        asyncio.run(use())
+        asyncio.run(use())
+        """,
+        0,
+    ),
     "it never connected": ("client.workspace(); AgentClient()", 0),
     "the client is gone": ("asyncio.run(connect()); del client; import gc; gc.collect()", 0),
     "after a stream was left": (

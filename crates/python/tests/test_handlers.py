@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import pathlib
+import subprocess
 import threading
 from typing import Any
 
 import pytest
-from conftest import Journal, Server, unique
+from conftest import LIMIT, Journal, Server, server_binary, unique
 
-from openagents.errors import InvalidInputError
+from openagents.errors import InvalidInputError, RefusedError
 from openagents.models.event import Event
 from openagents.sdk.client import AgentClient
 
@@ -247,6 +249,129 @@ async def test_what_was_not_handled_comes_again_and_what_was_does_not(server: Se
         assert [event.payload["n"] for event in await rest.reaches(3)] == [2, 3, 4]
         assert handled.entries == [0, 1]
         await again.disconnect()
+
+
+async def test_a_drained_client_begins_nothing_and_can_still_talk(server: Server) -> None:
+    async with server.joined("alice") as (alice,):
+        bob = await server.join(unique("bob"))
+        handled, begun, gate = Journal(), asyncio.Event(), asyncio.Event()
+
+        async def handle(event: Event) -> None:
+            begun.set()
+            await gate.wait()
+            await handled.write(event.payload["n"])
+
+        async def answer(event: Event) -> None:
+            await alice.workspace().agent(event.source_id).send("an answer")
+
+        bob.register_event_handler(handle, "custom.*")
+        alice.register_event_handler(answer, "direct.*")
+
+        async def send(number: int) -> None:
+            await alice.send_event(
+                Event("custom.event", destination_id=f"agent:{bob.agent_id}", payload={"n": number})
+            )
+
+        for number in range(3):
+            await send(number)
+        await begun.wait()
+        draining = asyncio.create_task(bob.drain())
+        await asyncio.sleep(0)
+        await send(3)
+        gate.set()
+        await draining
+        late = Journal()
+        bob.register_event_handler(late.write, "custom.*")
+        answered = await bob.workspace().agent(alice.agent_id).send_and_wait("?", timeout=LIMIT)
+        assert answered is not None and answered["text"] == "an answer"
+        assert (handled.entries, late.entries) == ([0], [])
+        bob.unregister_event_handler(late.write)
+        assert await bob.connect_to_server("127.0.0.1", server.port)
+        assert await handled.reaches(4) == [0, 1, 2, 3]
+        await bob.disconnect()
+
+
+async def test_what_waits_for_a_handler_that_is_unregistered_counts_as_handled(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        begun, gate, journal = asyncio.Event(), asyncio.Event(), Journal()
+
+        async def handle(event: Event) -> None:
+            begun.set()
+            await gate.wait()
+
+        def events(name: str, count: int) -> list[Event]:
+            return [Event(name, destination_id=f"agent:{bob.agent_id}", payload={"n": n}) for n in range(count)]
+
+        bob.register_event_handler(handle, "custom.first")
+        await alice.send_events(events("custom.first", 1000))
+        await begun.wait()
+        assert bob.unregister_event_handler(handle)
+        gate.set()
+        # More than may be under way at once: nothing of the first holds it up.
+        bob.register_event_handler(journal.write, "custom.second")
+        assert all(await alice.send_events(events("custom.second", 2000)))
+        assert len(await journal.reaches(2000)) == 2000
+
+
+async def test_a_session_that_is_over_says_why(serve: Any, tmp_path: pathlib.Path) -> None:
+    first = serve()
+    first.stop()
+    command = [server_binary(), "token", "create", "--agent", "bob", "--data", str(tmp_path / "data")]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    server = serve()
+    bob = await server.join("bob", token=token)
+    waiting = asyncio.create_task(bob.closed())
+    await asyncio.sleep(0)
+    newcomer = await server.join("bob", token=token)
+    reason = await waiting
+    assert isinstance(reason, RefusedError) and reason.code == "session_replaced"
+    waiting = asyncio.create_task(newcomer.closed())
+    await asyncio.sleep(0)
+    await newcomer.disconnect()
+    assert await waiting is None and await newcomer.closed() is None
+
+
+async def test_the_backlog_is_what_was_asked_for(server: Server) -> None:
+    async with server.joined("alice") as (alice,):
+        channel = alice.workspace().channel("general")
+
+        async def seen(name: str, **options: Any) -> list[str]:
+            """What a bob that was away for five posts gets until the next one."""
+            bob = await server.join(name)
+            bob.register_event_handler(lambda event: None)
+            await bob.disconnect()
+            for number in range(5):
+                await channel.post(str(number))
+            journal = Journal()
+            bob = AgentClient(name)
+            bob.register_event_handler(journal.write, "channel.message.posted")
+            assert await bob.connect_to_server("127.0.0.1", server.port, **options)
+            await channel.post("last")
+            while "last" not in [event.text for event in journal.entries]:
+                await journal.reaches(len(journal.entries) + 1)
+            assert bob.head is not None and journal.entries[-1].sequence <= bob.head
+            await bob.disconnect()
+            return [event.text for event in journal.entries]
+
+        everything = ["0", "1", "2", "3", "4", "last"]
+        assert await seen(unique("bob"), backlog="all") == everything
+        assert await seen(unique("bob"), backlog="none") == ["last"]
+        assert await seen(unique("bob"), backlog={"max_events": 2}) == ["3", "4", "last"]
+        for options in ({"backlog": "some"}, {"backlog": {"max_events": -1}}, {"after": -1}):
+            with pytest.raises(InvalidInputError):
+                await AgentClient("me").connect_to_server("127.0.0.1", server.port, **options)  # type: ignore[arg-type]
+
+
+async def test_a_watching_client_is_not_there(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        watcher = await server.join(bob.agent_id, watching=True)
+        journal = Journal()
+        watcher.register_event_handler(journal.write, "direct.*")
+        bob.register_event_handler(journal.write, "direct.*")
+        await alice.workspace().agent(bob.agent_id).send("to both")
+        assert [event.text for event in await journal.reaches(2)] == ["to both"] * 2
+        await watcher.disconnect()
+        assert bob.agent_id in await alice.workspace().agents()
 
 
 async def test_a_restarted_server_is_found_again_and_nothing_is_lost(serve: Any) -> None:

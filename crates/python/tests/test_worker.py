@@ -17,7 +17,7 @@ from conftest import LIMIT, Journal, Server, server_binary, unique
 import openagents.agents.worker_agent as worker_module
 from openagents.agents import WorkerAgent
 from openagents.agents.worker_agent import on_event
-from openagents.errors import InvalidInputError, NotConnectedError, OpenAgentsError
+from openagents.errors import FileError, InvalidInputError, NotConnectedError, OpenAgentsError
 from openagents.models.agent_config import AgentConfig
 from openagents.models.event import Event
 from openagents.models.event_context import (
@@ -410,6 +410,156 @@ async def test_a_worker_stops_for_ctrl_c_and_at_the_end_of_the_program(server: S
             output, errors = await asyncio.wait_for(running.communicate(), LIMIT)
             assert (running.returncode, output.decode(), errors.decode()) == (0, "", "")
             assert await leaving is not None
+
+
+class Counter(WorkerAgent):
+    """Writes down what it was asked, and waits for the gate at the first."""
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id)
+        self.journal, self.begun, self.gate = Journal(), asyncio.Event(), asyncio.Event()
+
+    async def on_direct(self, context: EventContext) -> None:
+        self.begun.set()
+        await self.gate.wait()
+        await self.journal.write(context.text)
+
+
+async def test_what_was_queued_when_an_agent_stops_comes_at_its_next_start_and_nothing_twice(server: Server) -> None:
+    async with server.joined("ana") as (ana,):
+        agent = Counter(unique("counter"))
+        await agent.async_start("127.0.0.1", server.port)
+        for number in range(50):
+            await ana.workspace().agent(agent.agent_id).send(str(number))
+        await agent.begun.wait()
+        stopping = asyncio.create_task(agent.async_stop())
+        await asyncio.sleep(0)
+        await ana.workspace().agent(agent.agent_id).send("50")
+        agent.gate.set()
+        await stopping
+        assert agent.journal.entries == ["0"]
+        await agent.async_start("127.0.0.1", server.port)
+        assert await agent.journal.reaches(51) == [str(number) for number in range(51)]
+        await agent.async_stop()
+        # Another one under its id begins where it was.
+        other = Counter(agent.agent_id)
+        other.gate.set()
+        await other.async_start("127.0.0.1", server.port)
+        await ana.workspace().agent(agent.agent_id).send("51")
+        assert await other.journal.reaches(1) == ["51"]
+        await other.async_stop()
+
+
+async def test_a_hook_that_does_not_return_in_time_is_cancelled_and_its_event_comes_again(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hurried(Counter):
+        shutdown_grace = 0.01
+
+    async with server.joined("ana") as (ana,):
+        agent = Hurried(unique("hurried"))
+        await agent.async_start("127.0.0.1", server.port)
+        await ana.workspace().agent(agent.agent_id).send("0")
+        await agent.begun.wait()
+        await agent.async_stop()
+        assert "1 hooks did not return in time" in caplog.text and agent.journal.entries == []
+        agent.gate.set()
+        await agent.async_start("127.0.0.1", server.port)
+        assert await agent.journal.reaches(1) == ["0"]
+        await agent.async_stop()
+
+
+async def test_a_hook_may_stop_its_agent_and_what_it_handles_is_handled(server: Server) -> None:
+    class Stopping(Counter):
+        async def on_direct(self, context: EventContext) -> None:
+            await self.stop()
+            await self.async_stop()
+            await self.journal.write(context.text)
+
+    async with server.joined("ana") as (ana,):
+        agent = Stopping(unique("stopping"))
+        await agent.async_start("127.0.0.1", server.port)
+        with pytest.raises(RuntimeError, match="started already"):
+            await agent.async_start("127.0.0.1", server.port)
+        await ana.workspace().agent(agent.agent_id).send("0")
+        await agent.wait_for_stop()
+        assert agent.journal.entries == ["0"]
+        await agent.async_start("127.0.0.1", server.port)
+        await ana.workspace().agent(agent.agent_id).send("1")
+        await agent.wait_for_stop()
+        assert agent.journal.entries == ["0", "1"]
+
+
+async def test_what_comes_before_an_agent_is_ready_waits_and_is_not_lost_when_it_never_is(server: Server) -> None:
+    class Slow(Counter):
+        async def on_startup(self) -> None:
+            await self.begun.wait()
+
+    async with server.joined("ana") as (ana,):
+        agent = Slow(unique("slow"))
+        agent.gate.set()
+        starting = asyncio.create_task(agent.async_start("127.0.0.1", server.port))
+        await ana.wait_event(
+            lambda event: event.event_name == "agent.joined" and event.payload["agent_id"] == agent.agent_id
+        )
+        await ana.workspace().agent(agent.agent_id).send("early")
+        await agent.async_stop()
+        agent.begun.set()
+        await starting
+        assert agent.journal.entries == []
+        await agent.async_start("127.0.0.1", server.port)
+        assert await agent.journal.reaches(1) == ["early"]
+        await agent.async_stop()
+
+
+async def test_an_agent_learns_what_happens_to_itself(server: Server) -> None:
+    class Curious(Recorder):
+        async def on_event(self, event: Event) -> None:
+            await self.journal.write((event.event_name, event))
+
+    async with Started(server, Curious(unique("curious"))) as started:
+        await started.next(1)
+        started.agent.journal.entries.clear()
+        # Of its own events the messages, reactions and files are passed over, and nothing else.
+        own = f"agent:{started.agent.agent_id}"
+        await started.agent.send_direct(started.agent.agent_id, "to myself")
+        await started.agent.send_event(Event("custom.event", destination_id=own))
+        name, event = await started.next(1)
+        assert (name, event.source_id) == ("custom.event", started.agent.agent_id)
+
+
+async def test_a_file_that_is_too_large_is_not_fetched(server: Server, tmp_path: pathlib.Path) -> None:
+    class Frugal(Recorder):
+        max_file_bytes = 3
+
+    async with Started(server, Frugal(unique("frugal"))) as started:
+        await started.next(1)
+        for size in (4, 3):
+            (tmp_path / "file").write_bytes(b"x" * size)
+            await started.channel.upload_file(tmp_path / "file")
+        name, large = await started.next(2)
+        assert (name, large.file_size) == ("on_file_received", 4)
+        with pytest.raises(FileError) as caught:
+            large.content_bytes
+        assert caught.value.code == "too_large"
+        assert (await started.next(3))[1].content_bytes == b"xxx"
+
+
+def test_an_agent_with_a_thread_of_its_own_is_stopped_from_a_loop(server: Server) -> None:
+    agent = Recorder(unique("threaded"))
+    agent.start("127.0.0.1", server.port)
+
+    async def end() -> None:
+        waiting = asyncio.ensure_future(agent.wait_for_stop())
+        await asyncio.sleep(0)
+        await agent.stop()
+        await waiting
+
+    asyncio.run(end())
+    assert not agent.client.is_connected and agent.journal.entries[-1] == ("on_shutdown", True)
+    agent.start("127.0.0.1", server.port)
+    asyncio.run(agent.async_stop())
+    assert not agent.client.is_connected
 
 
 async def test_a_worker_whose_session_ends_for_good_stops_waiting(serve: Any, tmp_path: pathlib.Path) -> None:

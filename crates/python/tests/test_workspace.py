@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import pathlib
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from conftest import Journal, Server, unique
 
 from openagents.core.workspace import Workspace as OlderPath
-from openagents.errors import FileError, InvalidInputError, RefusedError
+from openagents.errors import FileError, InvalidInputError, RefusedError, TimedOutError
 from openagents.sdk.workspace import Workspace
 
 
@@ -231,6 +232,88 @@ async def test_channels_are_configured_and_threads_begun(server: Server, tmp_pat
         assert described[channel.name]["permissions"]["post_messages"] == ["admin"]
         with pytest.raises(InvalidInputError):
             await channel.configure({"max_file_size": "ten"})
+
+
+async def test_what_was_said_is_found_by_its_words(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        ws = alice.workspace()
+        channel = await ws.create_channel(unique("found"))
+        word = unique("rollback").replace("-", "x")
+        for number in range(3):
+            await channel.post({"text": f"the {word} of Crème {number}"})
+        await ws.agent(bob.agent_id).send(f"{word} between us")
+        found = await ws.search(f"{word} creme", channel=channel.name)
+        assert [result["message"]["text"] for result in found] == [f"the {word} of Crème {n}" for n in (2, 1, 0)]
+        assert found[0]["message"]["sender_id"] == alice.agent_id and found[0]["message"]["reply_to_id"] is None
+        matched = [piece["text"] for piece in found[0]["snippet"] if piece["matched"]]
+        assert matched == [word, "Crème"]
+        assert "".join(piece["text"] for piece in found[0]["snippet"]) == f"the {word} of Crème 2"
+        assert not found.has_more and found[0]["message"]["sequence"] <= found.indexed
+        newest = await ws.search(f"{word[:-1]}*", channel=channel.name, limit=1)
+        assert (len(newest), newest.has_more) == (1, True)
+        older = await ws.search(word, channel=channel.name, before=newest.before)
+        assert [result["message"]["text"][-1] for result in older] == ["1", "0"]
+        direct = await bob.workspace().search(word, agent_id=alice.agent_id, sender=alice.agent_id)
+        assert [result["message"]["text"] for result in direct] == [f"{word} between us"]
+        begun = datetime.datetime.fromtimestamp(found[-1]["message"]["timestamp"], datetime.timezone.utc)
+        assert len(await ws.search(word, channel=channel.name, since=begun)) == 3
+        assert await ws.search(word, channel=channel.name, until=begun) == []
+        assert await ws.search(word, after=newest[0]["message"]["sequence"], channel=channel.name) == []
+        assert await ws.search("nobodysaidthis") == []
+        with pytest.raises(RefusedError) as refused:
+            await ws.search("")
+        assert refused.value.field == "query"
+        for wrong in ({"limit": -1}, {"before": "now"}, {"since": float("inf")}):
+            with pytest.raises(InvalidInputError):
+                await ws.search(word, **wrong)  # type: ignore[arg-type]
+
+
+async def test_histories_are_read_in_pages_and_from_a_position(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        channel = await alice.workspace().create_channel(unique("pages"))
+        peer = alice.workspace().agent(bob.agent_id)
+        for number in range(4):
+            await channel.post(str(number))
+            await peer.send(str(number))
+        for place in (channel, peer):
+            messages = await place.get_messages(limit=2)
+            assert [message["text"] for message in messages] == ["3", "2"]
+            older = await place.get_messages(before=messages[-1]["sequence"])
+            assert [message["text"] for message in older] == ["1", "0"]
+            newer = await place.get_messages(after=older[-1]["sequence"], limit=2)
+            assert [message["text"] for message in newer] == ["1", "2"]
+        with pytest.raises(InvalidInputError) as wrong:
+            await channel.get_messages(limit=-1)
+        assert wrong.value.field == "limit"
+        with pytest.raises(RefusedError) as refused:
+            await channel.get_messages(before=1, after=1)
+        assert refused.value.field == "before"
+
+
+async def test_the_same_message_under_its_id_is_there_once(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        channel = await alice.workspace().create_channel(unique("once"))
+        for _ in range(2):
+            posted = await channel.post("once", event_id=f"{channel.name}-1")
+            replied = await channel.reply(f"{channel.name}-1", "also", event_id=f"{channel.name}-2")
+            sent = await alice.workspace().agent(bob.agent_id).send("direct", event_id=f"{channel.name}-3")
+            assert posted.success and replied.success and sent.success
+        assert [message["text"] for message in await channel.get_messages()] == ["also", "once"]
+        assert len(await alice.workspace().agent(bob.agent_id).get_messages()) == 1
+
+
+async def test_a_question_without_an_answer_says_why(server: Server) -> None:
+    async with server.joined("alice", "bob") as (alice, bob):
+        bob.register_event_handler(lambda event: None)
+        with pytest.raises(RefusedError) as unknown:
+            await alice.workspace().agent("never-seen").ask("?")
+        with pytest.raises(TimedOutError) as silent:
+            await alice.workspace().agent(bob.agent_id).ask("?", timeout=0.01)
+        assert (unknown.value.code, silent.value.code) == ("agent_not_found", "timed_out")
+        waiting = asyncio.create_task(alice.workspace().agent(bob.agent_id).ask("?"))
+        await asyncio.sleep(0)
+        await bob.workspace().agent(alice.agent_id).send("this")
+        assert (await waiting)["text"] == "this"
 
 
 async def test_subscribing_uses_the_patterns_of_the_page(server: Server) -> None:

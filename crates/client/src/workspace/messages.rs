@@ -27,6 +27,12 @@ impl GetMessages {
         }
     }
 
+    /// At most this many, 1 to 1,000, instead of what was said first.
+    pub fn limit(mut self, messages: u32) -> Self {
+        self.query.limit = Some(messages);
+        self
+    }
+
     /// Passes over this many first.
     pub fn offset(mut self, messages: u64) -> Self {
         self.query.offset = Some(messages);

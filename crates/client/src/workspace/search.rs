@@ -34,12 +34,17 @@ impl Workspace {
     /// # Ok(()) }
     /// ```
     pub fn search(&self, query: impl Into<String>) -> Search {
+        self.search_for(SearchMessages {
+            query: query.into(),
+            ..SearchMessages::default()
+        })
+    }
+
+    /// The same, for a search that is written as the protocol has it.
+    pub fn search_for(&self, query: SearchMessages) -> Search {
         Search {
             client: self.client().clone(),
-            query: SearchMessages {
-                query: query.into(),
-                ..SearchMessages::default()
-            },
+            query,
         }
     }
 }

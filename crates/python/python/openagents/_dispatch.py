@@ -44,6 +44,7 @@ class Dispatcher:
         self._feeds: dict[asyncio.AbstractEventLoop, _Feed] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._next_key = 0
+        self._drained = False
         self.on_end: Callable[[], object] | None = None
         """Called on a loop with handlers when the session ended for good."""
 
@@ -66,14 +67,23 @@ class Dispatcher:
     def activate(self) -> None:
         """A connection is about to be made from the running loop."""
         self._home = asyncio.get_running_loop()
-        for closed in [loop for loop in self._feeds if loop.is_closed()]:
-            self._feeds.pop(closed).native.close()
+        self._drained = False
+        for over in [loop for loop, feed in self._feeds.items() if loop.is_closed() or feed.native.stopped]:
+            self._feeds.pop(over).native.close()
         for entry in self._entries.values():
             if entry.loop is None or entry.loop.is_closed():
                 entry.loop = self._home
         for loop in {entry.loop for entry in self._entries.values()}:
             if loop is not None:
                 self._update(loop)
+
+    async def drain(self) -> None:
+        """Begins no handler any more in this session, and waits until those that run have returned."""
+        self._drained = True
+        feeds = list(self._feeds.values())
+        for feed in feeds:
+            feed.native.stop()
+        await asyncio.gather(*(feed.quiet() for feed in feeds))
 
     def deactivate(self) -> None:
         """There is no connection: nothing keeps the client alive any more."""
@@ -105,9 +115,9 @@ class Dispatcher:
         feed = self._feeds.get(loop)
         if not wanted:
             if feed is not None:
-                self._feeds.pop(loop).native.close()
+                self._feeds.pop(loop).native.dismiss()
             return
-        if self._home is None:
+        if self._home is None or self._drained:
             return
         if feed is None or feed.native.ended:
             feed = self._feeds[loop] = _Feed(self, self._native, loop, wanted)
@@ -137,6 +147,18 @@ class _Feed:
 
     def _ended(self) -> None:
         self._dispatcher.forget(self)
+
+    async def quiet(self) -> None:
+        """Waits, in whichever loop, until no handler runs but the one that calls this."""
+        if self.loop is asyncio.get_running_loop():
+            await self._quiet()
+        elif self.loop.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._quiet(), self.loop))
+
+    async def _quiet(self) -> None:
+        running = self._tasks - {asyncio.current_task()}
+        if running:
+            await asyncio.wait(running)
 
     async def _work(self, lane: _native.Lane) -> None:
         """Handles the events of one source, one after the other."""
@@ -170,9 +192,11 @@ class _Feed:
                             "a handler failed: %r on %s (%s)", entry.handler, event.event_name, event.event_id
                         )
         except asyncio.CancelledError:
-            # Usually the loop ends. If it does not, what was cancelled counts as handled and the rest goes on.
-            self.native.pause()
-            self.loop.call_later(_PAUSE, self._go_on, lane)
+            # Usually the loop ends. If it does not, what was cancelled counts as handled and the rest goes on; where
+            # nothing more is to be handled, it comes again.
+            if not self.native.stopped:
+                self.native.pause()
+                self.loop.call_later(_PAUSE, self._go_on, lane)
             raise
 
     def _go_on(self, lane: _native.Lane) -> None:

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
+from openagents import _native
 from openagents.errors import InvalidInputError, NotConnectedError, OpenAgentsError
 from openagents.models.agent_config import AgentConfig
 from openagents.models.event import Event
@@ -30,6 +31,9 @@ from openagents.models.event_response import EventResponse
 from openagents.sdk.client import AgentClient
 from openagents.sdk.workspace import FilePath, Workspace
 
+if TYPE_CHECKING:
+    import concurrent.futures
+
 __all__ = [
     "ChannelMessageContext",
     "EventContext",
@@ -41,6 +45,20 @@ __all__ = [
 ]
 
 logger = logging.getLogger("openagents")
+
+# What hooks that are for certain events are called with.
+_CONTEXTS: dict[str, type[EventContext]] = {
+    "on_channel_post": ChannelMessageContext,
+    "on_channel_mention": ChannelMessageContext,
+    "on_channel_reply": ReplyMessageContext,
+    "on_direct": EventContext,
+    "on_reaction": ReactionContext,
+    "on_file_received": FileContext,
+}
+
+# Messages looked through by `find_messages_by_sender`, and how many at once.
+_MOST_SEARCHED = 10_000
+_SEARCHED_AT_ONCE = 1_000
 
 Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, object]])
 
@@ -117,6 +135,8 @@ class WorkerAgent:
     project_completion_timeout: ClassVar[int] = 3600
     shutdown_grace: ClassVar[float] = 10.0
     """How long running hooks, and then `on_shutdown`, may take when the agent leaves, in seconds."""
+    max_file_bytes: ClassVar[int] = 100 * 1024 * 1024
+    """The largest file that is fetched for `on_file_received`; of a larger one `file_path` is a `FileError`."""
 
     def __init__(
         self,
@@ -129,7 +149,7 @@ class WorkerAgent:
         self.agent_config = agent_config
         """What was given; this package brings no language model."""
         self._handlers = self._decorated()
-        self._ready: asyncio.Event | None = None
+        self._ready = asyncio.Event()
         self._stopped: asyncio.Event | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
@@ -211,7 +231,7 @@ class WorkerAgent:
     def wait_for_stop(self) -> Any:
         """Waits until the agent is stopped, or its session ends for good; Ctrl-C stops it. May be awaited in a loop."""
         if _in_loop():
-            return asyncio.ensure_future(self._until_stopped())
+            return asyncio.ensure_future(self._until_stopped_anywhere())
         if self._thread is None:
             return None
         try:
@@ -222,12 +242,16 @@ class WorkerAgent:
         return None
 
     def stop(self) -> Any:
-        """Leaves gracefully: `on_shutdown` is called, others learn of it. May be awaited inside a loop."""
-        if _in_loop() and (self._thread is None or not self._thread.is_current()):
-            return asyncio.ensure_future(self.async_stop())
+        """Leaves gracefully: hooks that run are waited for, `on_shutdown` is called, others learn of it.
+
+        What arrived and was not begun comes again at the next start. May be awaited inside a loop; from inside a hook it
+        asks and does not wait, since the hook would wait for itself.
+        """
+        if self._works_elsewhere():
+            return asyncio.ensure_future(asyncio.to_thread(self.stop))
         if _in_loop():
-            # From a hook: the thread ends when whoever waits for it notices.
-            return asyncio.ensure_future(self.async_stop())
+            # In the thread of the agent: it ends when whoever waits for it notices.
+            return asyncio.ensure_future(self._stop_from(asyncio.current_task()))
         thread, self._thread = self._thread, None
         if thread is not None:
             atexit.unregister(self._stop_at_exit)
@@ -251,24 +275,30 @@ class WorkerAgent:
         if url is not None:
             network_host, network_port, secure = _address(url)
             options.setdefault("use_tls", secure)
+        if self._stopped is not None and not self._stopped.is_set():
+            raise RuntimeError("the agent was started already")
         self._ready = asyncio.Event()
         self._stopped = asyncio.Event()
         self._leaving = None
         # `*` selects everything; what the handlers name besides makes the client follow the workspace itself.
         named = [pattern for pattern, _ in self._handlers]
+        self.client.unregister_event_handler(self._take)
         self.client.register_event_handler(self._take, ["*", *named])
-        joined = await self.client.connect_to_server(
-            network_host,
-            network_port,
-            network_id=network_id,
-            metadata=self._describe(metadata),
-            password_hash=password_hash,
-            **options,
-        )
-        if not joined:
+        try:
+            joined = await self.client.connect_to_server(
+                network_host,
+                network_port,
+                network_id=network_id,
+                metadata=self._describe(metadata),
+                password_hash=password_hash,
+                **options,
+            )
+            if not joined:
+                raise self.client.connect_error or NotConnectedError("could not connect", code="unreachable")
+        except BaseException:
             self._stopped = None
             self.client.unregister_event_handler(self._take)
-            raise self.client.connect_error or NotConnectedError("could not connect", code="unreachable")
+            raise
         self._client._dispatcher.on_end = self._stopped.set
         for channel in self.default_channels:
             await self._join(channel)
@@ -277,36 +307,54 @@ class WorkerAgent:
 
     async def async_stop(self) -> None:
         """Leaves gracefully from inside a loop; see `stop`."""
+        if self._works_elsewhere():
+            await asyncio.to_thread(self.stop)
+            return
+        await self._stop_from(asyncio.current_task())
+
+    async def _stop_from(self, asking: asyncio.Task[Any] | None) -> None:
         if self._stopped is None:
             return
-        current = asyncio.current_task()
         if self._leaving is None:
-            self._leaving = asyncio.ensure_future(self._leave(current))
-        elif current in self._running:
-            # Who leaves waits for this hook already.
-            return
-        await asyncio.shield(self._leaving)
+            self._leaving = asyncio.ensure_future(self._leave())
+        if asking not in self._running:
+            await asyncio.shield(self._leaving)
 
-    async def _leave(self, asking: asyncio.Task[Any] | None) -> None:
-        self.client.unregister_event_handler(self._take)
+    async def _leave(self) -> None:
         for task in self._scheduled:
             task.cancel()
-        running = [task for task in self._running if task is not asking]
-        if running:
-            _, late = await asyncio.wait(running, timeout=self.shutdown_grace)
-            if late:
-                logger.warning("%s: %d hooks did not return in time", self.agent_id, len(late))
+        quiet = asyncio.ensure_future(self.client.drain())
+        # What still waits for the start is not to be handled any more.
+        self._ready.set()
+        _, late = await asyncio.wait([quiet], timeout=self.shutdown_grace)
+        if late:
+            logger.warning("%s: %d hooks did not return in time and are cancelled", self.agent_id, len(self._running))
+            for task in self._running:
+                task.cancel()
         try:
             await asyncio.wait_for(self._call("on_shutdown", self.on_shutdown()), self.shutdown_grace)
         except asyncio.TimeoutError:
             logger.warning("%s: on_shutdown did not return in time", self.agent_id)
         await self.client.disconnect()
+        quiet.cancel()
+        self.client.unregister_event_handler(self._take)
         if self._stopped is not None:
             self._stopped.set()
 
     async def _until_stopped(self) -> None:
         if self._stopped is not None:
             await self._stopped.wait()
+
+    async def _until_stopped_anywhere(self) -> None:
+        if self._thread is not None and self._works_elsewhere():
+            await asyncio.wrap_future(self._thread.begin(self._until_stopped()))
+            await asyncio.to_thread(self.stop)
+        else:
+            await self._until_stopped()
+
+    def _works_elsewhere(self) -> bool:
+        """Whether this is a loop, and the agent has another one in a thread of its own."""
+        return self._thread is not None and _in_loop() and not self._thread.is_current()
 
     def _stop_at_exit(self) -> None:
         try:
@@ -348,11 +396,10 @@ class WorkerAgent:
         return found
 
     async def _take(self, event: Event) -> None:
-        assert self._ready is not None
         await self._ready.wait()
-        if self.ignore_own_messages and event.source_id == self.agent_id:
-            return
-        # Whatever runs when the agent stops is waited for.
+        if self._leaving is not None:
+            # It comes again at the next start.
+            raise asyncio.CancelledError
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -362,6 +409,9 @@ class WorkerAgent:
             self._running.discard(task)
 
     async def _handle(self, event: Event) -> None:
+        hook = _native.hook_of(event, self.agent_id, self.auto_mention_response)
+        if hook is not None and self.ignore_own_messages and event.source_id == self.agent_id:
+            return
         shared: dict[str, Any] = {"agent_id": self.agent_id, "network_id": self._client.workspace_name or ""}
         context = EventContext(event, **shared)
         for pattern, handler in self._handlers:
@@ -369,33 +419,26 @@ class WorkerAgent:
                 await self._call(pattern, handler(context))
         if self._writes("react"):
             await self._call("react", self.react(context))
-        await self._call_hook(event, shared)
+        if hook is not None and self._writes(hook):
+            await self._call(hook, self._call_hook(hook, _CONTEXTS[hook](event, **shared)))
         if self._writes("on_event"):
             await self._call("on_event", self.on_event(event))
 
-    async def _call_hook(self, event: Event, shared: dict[str, Any]) -> None:
-        name = event.event_name
-        if self.auto_mention_response and event.matches_pattern("channel.message.mentioned"):
-            await self._call("on_channel_mention", self.on_channel_mention(ChannelMessageContext(event, **shared)))
-        elif name == "channel.message.posted":
-            await self._call("on_channel_post", self.on_channel_post(ChannelMessageContext(event, **shared)))
-        elif name == "channel.message.replied":
-            await self._call("on_channel_reply", self.on_channel_reply(ReplyMessageContext(event, **shared)))
-        elif name == "direct.message.received" or (name == "agent.message" and event.is_direct_message()):
-            await self._call("on_direct", self.on_direct(EventContext(event, **shared)))
-        elif name in ("workspace.reaction.added", "workspace.reaction.removed"):
-            await self._call("on_reaction", self.on_reaction(ReactionContext(event, **shared)))
-        elif name == "workspace.file.uploaded" and self._writes("on_file_received"):
-            await self._call("on_file_received", self._receive_file(FileContext(event, **shared)))
+    async def _call_hook(self, hook: str, context: EventContext) -> None:
+        if isinstance(context, FileContext):
+            await self._fetch(context)
+        await getattr(self, hook)(context)
 
-    async def _receive_file(self, context: FileContext) -> None:
+    async def _fetch(self, context: FileContext) -> None:
+        if self.max_file_bytes < context.file_size:
+            # `file_path` says so.
+            return
         folder = tempfile.mkdtemp(prefix="openagents-")
         weakref.finalize(context, shutil.rmtree, folder, ignore_errors=True)
         # The name is for showing; only its ending may mean something to programs.
         ending = os.path.splitext(context.file_name)[1]
         path = os.path.join(folder, f"file{ending if ending[1:].isalnum() else ''}")
         context.file_path = await self.workspace().download_file(context.file_id, path)
-        await self.on_file_received(context)
 
     def _writes(self, name: str) -> bool:
         """Whether a hook is written at all."""
@@ -523,12 +566,21 @@ class WorkerAgent:
     async def find_messages_by_sender(
         self, where: str, sender_id: str, limit: int = 50
     ) -> list[dict[str, Any]]:
-        """Those of the newest messages that an agent wrote; `where` is a channel with `#`, or an agent."""
-        if where.startswith("#"):
-            messages = await self.workspace().channel(where).get_messages(limit=limit)
-        else:
-            messages = await self.workspace().agent(where).get_messages(limit=limit)
-        return [message for message in messages if message["sender_id"] == sender_id]
+        """The newest messages by one agent, newest first, at most `limit`, among the newest 10,000 of a place.
+
+        `where` is a channel with `#`, or an agent.
+        """
+        workspace = self.workspace()
+        place = workspace.channel(where) if where.startswith(("#", "channel:")) else workspace.agent(where)
+        found: list[dict[str, Any]] = []
+        before = None
+        for _ in range(_MOST_SEARCHED // _SEARCHED_AT_ONCE):
+            messages = await place.get_messages(limit=_SEARCHED_AT_ONCE, before=before)
+            found += [message for message in messages if message["sender_id"] == sender_id]
+            if limit <= len(found) or len(messages) < _SEARCHED_AT_ONCE:
+                break
+            before = messages[-1]["sequence"]
+        return found[:limit]
 
     def __repr__(self) -> str:
         state = "connected" if self._client.is_connected else "not connected"
@@ -546,8 +598,11 @@ class _LoopThread:
     def is_current(self) -> bool:
         return threading.current_thread() is self._thread
 
+    def begin(self, coroutine: Coroutine[Any, Any, object]) -> concurrent.futures.Future[object]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def run(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        self.begin(coroutine).result()
 
     def close(self) -> None:
         async def end() -> None:
@@ -564,7 +619,7 @@ class _LoopThread:
 
 
 async def _page(native: Any, limit: int, offset: int) -> dict[str, Any]:
-    page: dict[str, Any] = await native.get_messages(limit, offset)
+    page: dict[str, Any] = await native.get_messages({"limit": limit, "offset": offset})
     page["total_count"] = offset + len(page["messages"])
     return page
 

@@ -15,6 +15,7 @@ import pathlib
 import re
 from typing import Any
 
+from openagents.errors import FileError
 from openagents.models.event import Event
 
 __all__ = [
@@ -231,8 +232,18 @@ class FileContext(EventContext):
 
     def __init__(self, incoming_event: Event, *, file_path: str = "", **shared: Any) -> None:
         super().__init__(incoming_event, **shared)
-        self.file_path = file_path
-        """A readable copy on this machine, which is removed with this context."""
+        self._file_path = file_path
+
+    @property
+    def file_path(self) -> str:
+        """A readable copy on this machine, which is removed with this context; a `FileError` if the file is too large."""
+        if not self._file_path:
+            raise FileError(f"a file of {self.file_size} bytes is not fetched", code="too_large")
+        return self._file_path
+
+    @file_path.setter
+    def file_path(self, path: str) -> None:
+        self._file_path = path
 
     @property
     def file_id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openagents import _native
 from openagents.errors import OpenAgentsError
 
 __all__ = ["EventResponse"]
@@ -21,7 +22,7 @@ class EventResponse:
     ```
     """
 
-    __slots__ = ("data", "error", "event_name", "message", "success")
+    __slots__ = ("_data", "error", "event_name", "message", "success")
 
     def __init__(
         self,
@@ -35,12 +36,28 @@ class EventResponse:
         """Whether it was accepted and is as durable as the workspace promises."""
         self.message = message
         """What happened, for people."""
-        self.data = data
-        """What happened to it: for a message `message_id`, `recipients` and more; `None` when it was refused."""
+        self._data = data
         self.event_name = event_name
         """The event that was sent."""
         self.error = error
         """Why it was refused: `code`, `message`, and `field` where one is to blame."""
+
+    @classmethod
+    def _of(cls, told: tuple[bool, str | None, _native.Receipt | None, str, dict[str, Any] | None]) -> EventResponse:
+        """What the Rust side tells."""
+        success, message, data, event_name, error = told
+        return cls(success, message, data, event_name, error)
+
+    @property
+    def data(self) -> Any:
+        """What happened to it: for a message `message_id`, `recipients` and more; `None` when it was refused."""
+        if isinstance(self._data, _native.Receipt):
+            self._data = self._data.read()
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._data = data
 
     @property
     def code(self) -> str | None:
@@ -56,6 +73,9 @@ class EventResponse:
         return self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.success, self.message, self.data, self.event_name, self.error)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field in a dictionary."""

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from openagents import _native
 from openagents._dispatch import Dispatcher, Handler
@@ -21,6 +21,8 @@ __all__ = ["AgentClient", "Connector", "EventStream"]
 logger = logging.getLogger("openagents")
 
 DEFAULT_PORT = 8700
+
+Backlog = Literal["all", "none"] | dict[str, int]
 
 # Clients whose handlers work although nobody else may hold them.
 _working: set[AgentClient] = set()
@@ -97,7 +99,10 @@ class AgentClient:
         ssl_client_cert: str | os.PathLike[str] | None = None,
         ssl_client_key: str | os.PathLike[str] | None = None,
         ssl_verify: bool = True,
-        timeout: float = 30.0,
+        timeout: float | None = 30.0,
+        backlog: Backlog | None = None,
+        after: int | None = None,
+        watching: bool = False,
     ) -> bool:
         """Connects to a server and joins its workspace.
 
@@ -109,6 +114,11 @@ class AgentClient:
         Port 443 and a host with `https://` or `wss://` mean TLS, a host with `http://` or `ws://` means none;
         `use_tls=True` asks for it elsewhere. `metadata` is what the agent says of itself: `name`, `capabilities`,
         `role` and whatever else.
+
+        `backlog` says how much of what was missed is wanted: `"all"`, `"none"`, or a dictionary with `max_events` and
+        `max_age_seconds` of the channels; direct messages and mentions come unless it is `"none"`. `after` is the
+        position (`event.sequence`) up to which everything is handled already. `watching=True` looks on: it neither moves
+        the position of the agent nor shows it as online.
 
         `False` when the server cannot be reached or says no; `connect_error` and the log tell why. Connecting again
         leaves the first session; handlers and waits go over to the new one.
@@ -124,6 +134,8 @@ class AgentClient:
             logger.warning("could not connect: %s", self.connect_error)
             return False
         port = DEFAULT_PORT if port is None else port
+        if not 0 < port < 1 << 16:
+            raise InvalidInputError(f"port must be 1 to 65535, not {port}", code="invalid_field", field="port")
         _log_ignored(
             network_id=network_id,
             enforce_transport_type=enforce_transport_type,
@@ -145,17 +157,17 @@ class AgentClient:
                     "ssl_client_key": ssl_client_key,
                     "ssl_verify": ssl_verify,
                     "timeout": timeout,
+                    "session": {"backlog": _backlog(backlog), "after": after, "watching": watching},
                 },
             )
-        except InvalidInputError:
-            self._left()
-            raise
         except OpenAgentsError as error:
             self._left()
+            if isinstance(error, InvalidInputError):
+                raise
             self.connect_error = error
             logger.warning("could not connect %s to %s:%s: %s", self.agent_id or "an agent", host, port, error)
             return False
-        except asyncio.CancelledError:
+        except BaseException:
             self._left()
             raise
         self.connect_error = None
@@ -175,6 +187,27 @@ class AgentClient:
         left = await self._native.disconnect()
         self._left()
         return left
+
+    async def drain(self) -> None:
+        """Begins no handler any more, and waits until those that run have returned: the first half of leaving in good order.
+
+        What was not begun comes again with the next connection. Everything can still be sent, and waits still get their
+        answers. Called from a handler, it does not wait for that one.
+        """
+        await self._dispatcher.drain()
+
+    async def closed(self) -> OpenAgentsError | None:
+        """Waits until the session is over: left by `disconnect`, or ended for good by the workspace, which says why.
+
+        ```python
+        reason = await client.closed()
+        if reason is not None:
+            print("dismissed:", reason.code)
+        ```
+
+        Another connection in its place is not the end, and without a session it is over already.
+        """
+        return await self._native.closed()
 
     def _left(self) -> None:
         if not self._native.is_connected:
@@ -198,6 +231,11 @@ class AgentClient:
     def workspace_name(self) -> str | None:
         """The name of the workspace; `None` before the first connection."""
         return self._native.workspace_name
+
+    @property
+    def head(self) -> int | None:
+        """The position of the newest event of the workspace, as far as this client knows; `None` before it connected."""
+        return self._native.head
 
     def workspace(self) -> Workspace:
         """The workspace: channels and agents by name."""
@@ -253,6 +291,8 @@ class AgentClient:
         It also looks back at what arrived since this client last sent something or waited, at most 5 s, so that
         nothing is lost between sending and waiting. Handlers see the event as well. `timeout=None` waits for ever.
         """
+        if timeout is not None and timeout != timeout:
+            raise InvalidInputError("timeout is not a number", code="invalid_field", field="timeout")
         reader = self._native.look_out()
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -296,11 +336,11 @@ class AgentClient:
 
         While the client reconnects it waits. Sending the same event again changes nothing: its id is known.
         """
-        return EventResponse(**await self._native.send_event(event, timeout))
+        return EventResponse._of(await self._native.send_event(event, timeout))
 
     async def send_events(self, events: Iterable[Event], timeout: float | None = 30.0) -> list[EventResponse]:
         """Sends many events, in this order and without waiting for each; one answer for each."""
-        return [EventResponse(**answer) for answer in await self._native.send_events(list(events), timeout)]
+        return [EventResponse._of(answer) for answer in await self._native.send_events(list(events), timeout)]
 
     async def send_agent_message(
         self,
@@ -313,7 +353,7 @@ class AgentClient:
         target = _one_of("agent_id", agent_id, destination_id)
         if target is None:
             raise TypeError("send_agent_message() needs agent_id")
-        return EventResponse(**await self._native.send_agent_message(target, {} if payload is None else payload))
+        return EventResponse._of(await self._native.send_agent_message(target, {} if payload is None else payload))
 
     async def list_agents(self) -> list[dict[str, Any]]:
         """The agents that are connected, this one included.
@@ -408,6 +448,12 @@ def _one_of(name: str, given: Any, other: Any) -> Any:
     if given is not None and other is not None and given != other:
         raise TypeError(f"{name} is given twice")
     return other if given is None else given
+
+
+def _backlog(wanted: Backlog | None) -> dict[str, Any] | None:
+    if isinstance(wanted, str):
+        return {"mode": wanted}
+    return None if wanted is None else {"mode": "limited", **wanted}
 
 
 def _patterns(patterns: str | Iterable[str] | None) -> list[str]:

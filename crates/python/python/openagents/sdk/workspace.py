@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from openagents import _native
 from openagents._dispatch import Handler
@@ -13,12 +13,15 @@ from openagents.models.event import Event
 from openagents.models.event_response import EventResponse, refusal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from openagents.sdk.client import AgentClient
 
-__all__ = ["AgentConnection", "Channel", "EventSubscription", "Thread", "Workspace"]
+__all__ = ["AgentConnection", "Channel", "EventSubscription", "FoundMessages", "Thread", "Workspace"]
 
 Content = str | dict[str, Any]
 FilePath = str | os.PathLike[str]
+Moment = Union[float, "datetime"]
 
 
 class Workspace:
@@ -95,6 +98,46 @@ class Workspace:
         """A message by its id, as it is now."""
         return await self._native.get_message(message_id)
 
+    async def search(
+        self,
+        query: str,
+        *,
+        channel: str | None = None,
+        agent_id: str | None = None,
+        sender: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 20,
+    ) -> FoundMessages:
+        """Searches the messages that this agent may read, newest first, at most `limit` (1 to 100).
+
+        ```python
+        for found in await ws.search('"rolled back" deploy*', channel="ops", limit=5):
+            print(found["message"]["sender_id"], found["message"]["text"])
+        ```
+
+        All words have to occur. `"two words"` in quotes is a phrase, `deploy*` a beginning; case and accents do not count.
+        It is narrowed by `channel`, by the conversation with `agent_id`, by `sender`, by time (`since` and before `until`,
+        each a `datetime` or seconds since 1970), and by position (`before`, `after`).
+
+        Each result has the `message` as it is now, and a `snippet`: the text around the first match in pieces with `text`
+        and `matched`. `has_more` of the list says that there may be older ones; `before=` of the list goes on there.
+        """
+        options = {
+            "query": query,
+            "channel": channel,
+            "agent_id": agent_id,
+            "sender": sender,
+            "since": _seconds(since),
+            "until": _seconds(until),
+            "before": before,
+            "after": after,
+            "limit": limit,
+        }
+        return FoundMessages(**await self._native.search(options))
+
     def subscribe_to_events(self, patterns: str | Iterable[str], handler: Handler) -> EventSubscription:
         """Calls a handler for every event whose name matches one of the patterns. Awaiting the result is allowed.
 
@@ -163,10 +206,23 @@ class Workspace:
 
     async def delete_file(self, file_id: str) -> EventResponse:
         """Deletes a file, content and all."""
-        return EventResponse(**await self._native.delete_file(file_id))
+        return EventResponse._of(await self._native.delete_file(file_id))
 
     def __repr__(self) -> str:
         return f"<Workspace of {self._client!r}>"
+
+
+class FoundMessages(list[dict[str, Any]]):
+    """What a search found, newest first; from `Workspace.search`. Each has `message` and `snippet`."""
+
+    def __init__(self, results: list[dict[str, Any]], has_more: bool, before: int | None, indexed: int) -> None:
+        super().__init__(results)
+        self.has_more = has_more
+        """Whether there may be older ones."""
+        self.before = before
+        """The `before` to go on with, where there may be more."""
+        self.indexed = indexed
+        """Everything that was said up to this position was looked through."""
 
 
 class EventSubscription:
@@ -205,16 +261,16 @@ class Channel:
         return self._native.name
 
     async def post(
-        self, content: Content, metadata: dict[str, Any] | None = None
+        self, content: Content, metadata: dict[str, Any] | None = None, *, event_id: str | None = None
     ) -> EventResponse:
-        """Posts a message.
+        """Posts a message. Posting it again under the same `event_id` changes nothing.
 
         ```python
         response = await ws.channel("general").post("Ready to work", metadata={"type": "status"})
         print(response.data["message_id"])
         ```
         """
-        return EventResponse(**await self._native.post(content, metadata))
+        return EventResponse._of(await self._native.post(content, metadata, event_id=event_id))
 
     async def reply(
         self,
@@ -223,6 +279,7 @@ class Channel:
         metadata: dict[str, Any] | None = None,
         *,
         text: str | None = None,
+        event_id: str | None = None,
     ) -> EventResponse:
         """Replies to a message.
 
@@ -230,7 +287,8 @@ class Channel:
         await ws.channel("general").reply(event.id, "On it!")
         ```
         """
-        return EventResponse(**await self._native.post(_content(content, text), metadata, message_id))
+        written = _content(content, text)
+        return EventResponse._of(await self._native.post(written, metadata, message_id, event_id=event_id))
 
     async def reply_to_message(
         self,
@@ -247,22 +305,36 @@ class Channel:
         self, content: Content, mention_agent_id: str, metadata: dict[str, Any] | None = None
     ) -> EventResponse:
         """Posts a message that mentions an agent, also where the text does not name it."""
-        return EventResponse(**await self._native.post(content, metadata, None, mention_agent_id))
+        return EventResponse._of(await self._native.post(content, metadata, None, mention_agent_id))
 
-    async def get_messages(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
+    async def get_messages(
+        self, limit: int = 50, offset: int = 0, *, before: int | None = None, after: int | None = None
+    ) -> list[dict[str, Any]]:
         """The newest messages first, at most `limit` (1 to 1,000), after passing over `offset`.
+
+        `before` takes those before a position (`message["sequence"]`); `after` those after one, oldest first.
 
         ```python
         for message in await ws.channel("general").get_messages(limit=20):
             print(message["sender_id"], message["content"]["text"])
         ```
         """
-        messages: list[dict[str, Any]] = (await self._native.get_messages(limit, offset))["messages"]
+        page = await self._native.get_messages(_page(limit, offset, before, after))
+        messages: list[dict[str, Any]] = page["messages"]
         return messages
 
-    async def get_thread(self, thread_id: str, limit: int = 50) -> list[dict[str, Any]]:
-        """The replies in a thread, by the id of its first message, newest first."""
-        messages: list[dict[str, Any]] = (await self._native.get_thread(thread_id, limit))["messages"]
+    async def get_thread(
+        self,
+        thread_id: str,
+        limit: int = 50,
+        offset: int = 0,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """The replies in a thread, by the id of its first message, newest first; as `get_messages`."""
+        page = await self._native.get_thread(thread_id, _page(limit, offset, before, after))
+        messages: list[dict[str, Any]] = page["messages"]
         return messages
 
     async def wait_for_post(
@@ -301,15 +373,15 @@ class Channel:
         self, message_id: str, reaction: str, action: str = "add"
     ) -> EventResponse:
         """Reacts to a message, or takes the reaction back with `action="remove"`."""
-        return EventResponse(**await self._native.react(message_id, reaction, action))
+        return EventResponse._of(await self._native.react(message_id, reaction, action))
 
     async def edit_message(self, message_id: str, content: Content) -> EventResponse:
         """Replaces the content of an own message."""
-        return EventResponse(**await self._native.edit(message_id, content))
+        return EventResponse._of(await self._native.edit(message_id, content))
 
     async def delete_message(self, message_id: str) -> EventResponse:
         """Deletes a message: its content is erased for good. For its author and for moderators."""
-        return EventResponse(**await self._native.delete_message(message_id))
+        return EventResponse._of(await self._native.delete_message(message_id))
 
     async def upload_file(
         self,
@@ -325,14 +397,14 @@ class Channel:
 
     async def set_topic(self, topic: str) -> EventResponse:
         """Changes what the channel is about."""
-        return EventResponse(**await self._native.set_topic(topic))
+        return EventResponse._of(await self._native.set_topic(topic))
 
     async def configure(self, settings: dict[str, Any]) -> EventResponse:
         """Changes the rules of the channel; what is left out stays.
 
         `max_file_size` in bytes, `allowed_file_types` as extensions, `auto_archive_days`, `enable_threading`.
         """
-        return EventResponse(**await self._native.configure(settings))
+        return EventResponse._of(await self._native.configure(settings))
 
     async def set_permissions(self, permissions: dict[str, Any]) -> EventResponse:
         """Changes who may do what here; what is left out stays.
@@ -340,7 +412,7 @@ class Channel:
         `post_messages`, `upload_files`, `create_threads`, `manage_channel`, each a list of `all`, `agents`, `humans`,
         `admin`.
         """
-        return EventResponse(**await self._native.set_permissions(permissions))
+        return EventResponse._of(await self._native.set_permissions(permissions))
 
     async def start_thread(self, title: str, initial_message: Content) -> Thread:
         """Begins a thread: posts a message with a title."""
@@ -365,11 +437,11 @@ class Channel:
 
     async def archive(self, archived: bool = True) -> EventResponse:
         """Archives the channel, or opens it again: it can be read and not written."""
-        return EventResponse(**await self._native.archive(archived))
+        return EventResponse._of(await self._native.archive(archived))
 
     async def delete(self) -> EventResponse:
         """Deletes the channel. What was said here cannot be read any more."""
-        return EventResponse(**await self._native.delete())
+        return EventResponse._of(await self._native.delete())
 
     def __repr__(self) -> str:
         return f"<Channel {self.name!r}>"
@@ -412,10 +484,13 @@ class AgentConnection:
         return self._native.agent_id
 
     async def send(
-        self, content: Content, metadata: dict[str, Any] | None = None
+        self, content: Content, metadata: dict[str, Any] | None = None, *, event_id: str | None = None
     ) -> EventResponse:
-        """Sends a direct message. `data["recipients"]` tells whether the agent is there."""
-        return EventResponse(**await self._native.send(content, metadata))
+        """Sends a direct message. `data["recipients"]` tells whether the agent is there.
+
+        Sending it again under the same `event_id` changes nothing.
+        """
+        return EventResponse._of(await self._native.send(content, metadata, event_id))
 
     async def send_and_wait(
         self, content: Content, timeout: float | None = 30.0
@@ -432,6 +507,13 @@ class AgentConnection:
         """
         return await self._native.send_and_wait(content, timeout)
 
+    async def ask(self, content: Content, timeout: float | None = 30.0) -> dict[str, Any]:
+        """The same as `send_and_wait`, with an exception where there is no answer: it has a `code` that says why.
+
+        Raises `TimedOutError`, `RefusedError` (`agent_not_found` for one that was never here), `NotConnectedError`.
+        """
+        return await self._native.ask(content, timeout)
+
     async def wait_for_message(self, timeout: float | None = 30.0) -> dict[str, Any] | None:
         """The next direct message of this agent; `None` after the time."""
         return await self._native.wait_for_message(timeout)
@@ -444,9 +526,12 @@ class AgentConnection:
         """What the workspace knows of it: `agent_id`, `status`, `capabilities`, `metadata`, `last_seen`."""
         return await self._native.get_agent_info()
 
-    async def get_messages(self, limit: int = 50, offset: int = 0) -> list[dict[str, Any]]:
-        """The newest messages of the conversation with this agent first."""
-        messages: list[dict[str, Any]] = (await self._native.get_messages(limit, offset))["messages"]
+    async def get_messages(
+        self, limit: int = 50, offset: int = 0, *, before: int | None = None, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The newest messages of the conversation with this agent first; as `Channel.get_messages`."""
+        page = await self._native.get_messages(_page(limit, offset, before, after))
+        messages: list[dict[str, Any]] = page["messages"]
         return messages
 
     async def send_file(
@@ -463,6 +548,15 @@ class AgentConnection:
 
     def __repr__(self) -> str:
         return f"<AgentConnection to {self.agent_id!r}>"
+
+
+def _page(limit: int, offset: int, before: int | None = None, after: int | None = None) -> dict[str, Any]:
+    return {"limit": limit, "offset": offset, "before": before, "after": after}
+
+
+def _seconds(moment: Moment | None) -> float | None:
+    """A moment in seconds since 1970; a `datetime` without a zone is local time, as everywhere in Python."""
+    return moment if moment is None or isinstance(moment, (int, float)) else moment.timestamp()
 
 
 async def _uploaded(upload: Awaitable[dict[str, Any]]) -> EventResponse:
