@@ -321,14 +321,11 @@ network_profile: {discoverable: false}
         network.mode
         network.mods[0].config.archive_retention_days
         network.mods[0].config.dump_interval_minutes
-        network.mods[0].config.file_retention_days
         network.mods[0].config.file_storage_path
         network.mods[0].config.hot_storage_days
         network.mods[0].config.max_memory_messages
         network.mods[0].config.max_thread_depth
         network.mods[0].config.memory_cleanup_minutes
-        network.mods[0].config.message_history_limit
-        network.mods[0].config.message_retention_days
         network.mods[0].config.thread_collapse_threshold
         network.mods[10] (openagents.mods.coordination.task_delegation)
         network.mods[3] (openagents.mods.workspace.forum)

@@ -77,6 +77,16 @@ pub(crate) struct ServeFlags {
     /// What all files may have together [default: 20GiB]
     #[arg(long, value_name = "SIZE")]
     max_stored_size: Option<ByteSize>,
+    /// Remove what is older, such as 90days; never what an agent has not read yet that was here within 30 days
+    /// [default: keep everything]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    keep_for: Option<Duration>,
+    /// Keep at most so many events in the workspace
+    #[arg(long, value_name = "NUMBER")]
+    keep_events: Option<u64>,
+    /// Keep about so much in the log, such as 10GiB
+    #[arg(long, value_name = "SIZE")]
+    keep_size: Option<ByteSize>,
     /// Let agents answer each other for ever
     #[arg(long)]
     no_loop_guard: bool,
@@ -161,6 +171,10 @@ impl ServeFlags {
         if let Some(most) = self.max_stored_size {
             settings.max_stored_bytes = most.as_u64();
         }
+        let keep = &mut settings.retention.workspace;
+        keep.max_age = self.keep_for.or(keep.max_age);
+        keep.max_events = self.keep_events.or(keep.max_events);
+        keep.max_bytes = self.keep_size.map(|most| most.as_u64()).or(keep.max_bytes);
         if self.no_loop_guard {
             settings.loop_guard = None;
         }

@@ -342,6 +342,9 @@ pub struct Messages {
     pub messages: Vec<Message>,
     /// Whether there are more in this direction.
     pub has_more: bool,
+    /// What was said up to this sequence is removed, because it was older or more than is kept; none: nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_through: Option<Sequence>,
 }
 
 /// A message as the history tells it.

@@ -139,6 +139,15 @@ pub enum Act {
         /// Bytes that are free again.
         size: u64,
     },
+    /// What was sent to a place is removed, because it was older or more than is to be kept.
+    HistoryRemoved {
+        /// A channel, an agent or everyone.
+        place: Address,
+        /// Everything that was sent there up to here is gone.
+        through: Sequence,
+        /// How many records that were, since the last time.
+        records: u64,
+    },
     /// Any other event of an agent.
     Event {},
     /// An agent became known without being connected, by publishing over REST or from a watching session.
@@ -600,6 +609,15 @@ impl Record {
             Act::ChannelJoined { channel } | Act::ChannelLeft { channel } => object(&[
                 ("channel", Field::Text(channel.as_str())),
                 ("agent_id", Field::Text(header.source.as_str())),
+            ]),
+            Act::HistoryRemoved {
+                place,
+                through,
+                records,
+            } => object(&[
+                ("place", Field::Text(&place.to_string())),
+                ("through", Field::Json(&through.to_string())),
+                ("records", Field::Json(&records.to_string())),
             ]),
             Act::AgentRegistered {}
             | Act::AgentKeyed { .. }

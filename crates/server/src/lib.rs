@@ -27,7 +27,7 @@ pub use listener::{AcceptFuture, ByteStream, Listener};
 pub use openagents_protocol::Secret;
 pub use openagents_workspace::{
     Backup, Caller, Clock, ConfiguredChannel, ContentRules, DefaultMembership, Derived, Durability,
-    FirstPost, Gap, Group, KeepError, LoopGuard, Occupied, Principal, Progress, Repair, Repaired, Restore,
-    Restored, Settings, StoreError, Workspace,
+    FirstPost, Gap, Group, Keep, KeepError, LoopGuard, Occupied, Principal, Progress, Repair, Repaired,
+    Restore, Restored, Retention, Settings, StoreError, Unread, Workspace,
 };
 pub use server::Server;

@@ -35,6 +35,7 @@ pub async fn run(factory: &mut dyn Factory) {
     reading_some_stops_with_the_bytes_in_either_direction(&*create(factory).await).await;
     a_follower_sees_whole_batches_in_order(&*create(factory).await).await;
     erasing_leaves_the_header(&*create(factory).await).await;
+    removing_leaves_a_gap(&*create(factory).await).await;
     reopening_keeps_everything(factory).await;
 }
 
@@ -264,11 +265,41 @@ async fn erasing_leaves_the_header(log: &dyn EventLog) {
     log.erase(Vec::new()).await.expect("erasing nothing is no error");
 }
 
+async fn removing_leaves_a_gap(log: &dyn EventLog) {
+    let sequences = append(log, 0..10).await;
+    let before = log.size().await.expect("a sound log tells its size");
+    assert_ne!(before, 0);
+    // Without settling: what is acknowledged can be removed. The last one stays.
+    let gone = [0, 1, 2, 5, 6, 9].map(|index: usize| sequences[index]);
+    log.remove(gone.to_vec()).await.expect("a sound log removes");
+    log.remove(vec![sequences[3], sequences[1], Sequence::MAX])
+        .await
+        .expect("what is not there is passed over");
+    log.remove(Vec::new()).await.expect("removing nothing is no error");
+    settle(log).await;
+    let left = [4, 7, 8, 9].map(|index: usize| sequences[index]);
+    let found = log.read(Sequence::ZERO, 100).await.expect("a sound log reads");
+    assert_eq!(found.iter().map(|it| it.sequence).collect::<Vec<_>>(), left);
+    let page = log.read(sequences[0], 2).await.expect("a sound log reads");
+    assert_eq!(page.iter().map(|it| it.sequence).collect::<Vec<_>>(), left[..2]);
+    let found = log
+        .read_at(sequences.clone())
+        .await
+        .expect("a sound log reads");
+    assert_eq!(found.len(), left.len());
+    assert_eq!(log.head(), sequences[9]);
+    let next = append(log, 10..11).await;
+    assert_eq!(next, [sequences[9].next()], "no sequence is given out twice");
+}
+
 async fn reopening_keeps_everything(factory: &mut dyn Factory) {
     let log = create(factory).await;
     append(&*log, 0..100).await;
     let sequences = append(&*log, 100..200).await;
     log.erase(vec![sequences[0]]).await.expect("a sound log erases");
+    log.remove(vec![sequences[7], sequences[8]])
+        .await
+        .expect("a sound log removes");
     let Some(log) = factory.reopen(log).await.expect("a log opens again") else {
         return;
     };
@@ -278,8 +309,8 @@ async fn reopening_keeps_everything(factory: &mut dyn Factory) {
         .read(Sequence::ZERO, usize::MAX)
         .await
         .expect("a sound log reads");
-    assert_eq!(records.len(), 200);
+    assert_eq!(records.len(), 198);
     assert!(records[100].body.is_none());
-    assert_eq!(records[199].header, entry(199).header);
+    assert_eq!(records[197].header, entry(199).header);
     assert!(sequences[99] < append(&*log, 200..201).await[0]);
 }

@@ -21,7 +21,8 @@ const STEP_BYTES: usize = 4 * 1024 * 1024;
 ///
 /// The log may be in use by another process. Each step reads in a transaction of its own, so that no checkpoint of the
 /// writer waits for longer than a step, and its write-ahead log does not grow because of the copy. Records only come at
-/// the end, so steps that saw different moments make one log all the same: the beginning of the other one.
+/// the end and what is removed is noted down, so steps that saw different moments make one log all the same: the
+/// beginning of the other one.
 ///
 /// The copy has a name of its own in its [`Lineage`]. Whatever is damaged in the original is an error.
 #[derive(Debug)]
@@ -125,26 +126,35 @@ impl LogCopy {
             into,
             path,
             to,
-            copied,
             through,
             records,
+            ..
         } = self;
         let lineage = from.lineage.fork(through);
         let complete = || {
+            let mut removed = 0;
             for gap in from.gaps()? {
                 if let Some(gap) = gap.through(through) {
                     gap.write(&to)?;
+                    // It may have been copied before it was removed.
+                    removed += to
+                        .prepare_cached("DELETE FROM log WHERE ?1 <= sequence AND sequence <= ?2")?
+                        .execute((to_integer(gap.first), to_integer(gap.last)))?;
                 }
             }
-            lineage.write(&to)
+            lineage.write(&to)?;
+            let last = "SELECT ifnull(max(sequence), 0) FROM log";
+            let last = to.query_one(last, [], |row| row.get(0).map(to_sequence))?;
+            Ok((removed as u64, last))
         };
-        complete().map_err(|error| Error::from_sqlite(&path, "write", error))?;
+        let (removed, copied) =
+            complete().map_err(|error| Error::from_sqlite(&path, "write", error))?;
         close(to, &path)?;
         View::copy_cursors(&from.directory, &into, from.lineage.id(), lineage.id(), through)?;
         directory::sync(&into).map_err(|source| Error::from_io(&into, source))?;
         let expected = Copied {
             head: copied,
-            records,
+            records: records - removed,
         };
         verify(&path, &expected)?;
         Ok(expected)
@@ -172,12 +182,16 @@ impl Original {
 
     fn head(&self) -> Result<Sequence, Error> {
         let read = || {
-            let gaps = self.gaps()?;
+            let gap = if self.format < 3 {
+                None
+            } else {
+                Gap::last(&self.connection)?
+            };
             let last = "SELECT ifnull(max(sequence), 0) FROM log";
             let last = self
                 .connection
                 .query_one(last, [], |row| row.get(0).map(to_sequence))?;
-            Ok(gaps.last().map_or(last, |gap| gap.last.max(last)))
+            Ok(gap.map_or(last, |gap| gap.last.max(last)))
         };
         read().map_err(|error| Error::from_sqlite(&self.path, "read", error))
     }

@@ -36,7 +36,7 @@ pub struct Entry {
     pub body: Body,
 }
 
-/// The ordered log of one workspace: append-only, except that bodies can be erased.
+/// The ordered log of one workspace: append-only, except that bodies can be erased and old records removed.
 ///
 /// ```text
 ///   1   2   3   5   6   8 │ 9  10 │ 11
@@ -76,6 +76,14 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 
     /// Erases the bodies at these sequences for good; headers stay. Durable when it resolves.
     fn erase(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()>;
+
+    /// Removes the records at these sequences, which nobody gets any more and no other record ever has; it is noted down
+    /// that they are gone. Those that do not exist are passed over, and so is the last record. As durable as an append
+    /// with fsync when it resolves; the space is used again by later records.
+    fn remove(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()>;
+
+    /// About how many bytes the records take, without space that is free to be used again.
+    fn size(&self) -> LogFuture<'_, u64>;
 
     /// The last acknowledged sequence.
     fn head(&self) -> Sequence;

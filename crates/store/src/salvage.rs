@@ -105,9 +105,9 @@ impl Salvage {
         let mut pages = Pages::open(&path, &wal_path(directory)).map_err(failed)?;
         let found = Found::of(&mut pages).map_err(failed)?;
         let Found {
-            places,
+            mut places,
             meta,
-            mut gaps,
+            gaps,
             mut damage,
         } = found;
         if let Some(first) = pages.frames.damaged.first() {
@@ -115,6 +115,14 @@ impl Salvage {
             damage.push(format!(
                 "frame {first} of log.db-wal is not what was written, and {more} more"
             ));
+        }
+        // A page that is free by now may still have what was removed, and an earlier note of a gap that grew.
+        let gaps = Gap::union(gaps);
+        for gap in &gaps {
+            let removed: Vec<Sequence> = places.range(gap.first..=gap.last).map(|(at, _)| *at).collect();
+            for sequence in removed {
+                places.remove(&sequence);
+            }
         }
         let head = places.keys().next_back().copied().unwrap_or_default();
         let lineage = Lineage::of_rows(&meta);
@@ -124,8 +132,6 @@ impl Salvage {
             own.is_none_or(|own| own == view.log)
         });
         damage.extend(disagreement(&path, head, places.len() as u64));
-        gaps.sort_unstable();
-        gaps.dedup_by_key(|gap| gap.first);
         let ends = gaps.iter().map(|gap| gap.last).chain(view.map(|view| view.end));
         let lost = missing(&places, &gaps, ends.fold(head, Sequence::max));
         damage.truncate(COMPLAINTS);

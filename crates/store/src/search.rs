@@ -219,6 +219,18 @@ impl Index {
         self.shared.execution.run(work).await
     }
 
+    /// Takes messages out that are removed from the log; nothing is left of them in the file when this resolves.
+    pub async fn remove(&self, messages: Vec<Sequence>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer
+                .remove(messages)
+                .map_err(|error| shared.failed("commit to", error))
+        };
+        self.shared.execution.run(work).await
+    }
+
     /// Finds messages, newest first.
     ///
     /// A look-up does a bounded amount of work. Where that did not suffice, the hits say where to go on, and may be fewer

@@ -16,12 +16,14 @@ use crate::database::{self, Execution, Pool, to_sequence};
 mod file;
 mod index;
 mod notes;
+mod removal;
 mod state;
 mod stream;
 mod tally;
 mod writer;
 
 pub use notes::{Annotations, Erasable, Note, Reacted, ReactionKey};
+pub use removal::{Fate, Unlisted};
 pub use state::{AgentRow, ChannelRow, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow};
 pub use stream::Stream;
 pub use tally::Tally;
@@ -29,8 +31,8 @@ pub use tally::Tally;
 /// State, indexes and cursors of a workspace, in `view.db`. Cloning is cheap.
 ///
 /// Everything in it but the cursors follows from the log, so it is committed without waiting for the disk and may lag:
-/// whoever opens it applies the log after [`Loaded::applied`]. One that does not fit its log is started over. For the
-/// sake of the cursors there is [`View::sync`].
+/// whoever opens it applies the log after [`Loaded::applied`]. One that does not fit its log is started over, and so is one
+/// that was found damaged in use. For the sake of the cursors there is [`View::sync`].
 ///
 /// ```text
 ///   log        1   2   3   4   5   6   7         sequences
@@ -72,6 +74,8 @@ pub struct Loaded {
     pub tokens: Vec<TokenRow>,
     /// How many bytes all files have.
     pub file_bytes: u64,
+    /// Through where what was sent to a place is removed.
+    pub horizons: Vec<(Address, Sequence)>,
     /// How far agents have read.
     pub cursors: Vec<(AgentId, Sequence)>,
     /// How many events channels have, and the last of them.
@@ -323,7 +327,7 @@ impl View {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let applied = writer
                 .commit(&update)
-                .map_err(|error| Error::from_sqlite(&shared.path, "commit to", error))?;
+                .map_err(|error| shared.failed("commit to", error))?;
             shared.applied.store(applied.get(), Ordering::Release);
             Ok(())
         };
@@ -335,9 +339,7 @@ impl View {
         let shared = Arc::clone(&self.shared);
         let work = move || {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer
-                .sync()
-                .map_err(|error| Error::from_sqlite(&shared.path, "sync", error))
+            writer.sync().map_err(|error| shared.failed("sync", error))
         };
         self.shared.execution.run(work).await
     }
@@ -359,7 +361,7 @@ impl View {
             }
             Ok(found)
         };
-        self.shared.readers.read(find).await
+        self.shared.read(find).await
     }
 
     /// All reactions of an agent to a message, for several of both.
@@ -371,7 +373,7 @@ impl View {
             }
             Ok(found)
         };
-        self.shared.readers.read(read).await
+        self.shared.read(read).await
     }
 
     /// What was said of messages later, in the order of the ids, and how far the view followed the log just then.
@@ -383,14 +385,12 @@ impl View {
                 .map(|message| notes::of_message(transaction, message));
             Ok((to_sequence(applied), found.collect::<rusqlite::Result<_>>()?))
         };
-        self.shared.readers.read(read).await
+        self.shared.read(read).await
     }
 
     /// Deleted events whose content is still to be erased.
     pub async fn unerased(&self, limit: usize) -> Result<Vec<Erasable>, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| notes::unerased(transaction, limit))
+        self.shared.read(move |transaction| notes::unerased(transaction, limit))
             .await
     }
 
@@ -401,9 +401,46 @@ impl View {
             let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             writer
                 .mark_erased(&events)
-                .map_err(|error| Error::from_sqlite(&shared.path, "commit to", error))
+                .map_err(|error| shared.failed("commit to", error))
         };
         self.shared.execution.run(work).await
+    }
+
+    /// Takes events out of every list, all of them or none: the view is the one that a log without them has. It remembers
+    /// which records the log is to forget.
+    pub async fn unlist(&self, listed: Vec<Unlisted>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer
+                .unlist(&listed)
+                .map_err(|error| shared.failed("commit to", error))
+        };
+        self.shared.execution.run(work).await
+    }
+
+    /// Records that were taken out and that the log is still to forget.
+    pub async fn removals(&self, limit: usize) -> Result<Vec<Sequence>, Error> {
+        self.shared
+            .read(move |transaction| removal::due(transaction, limit))
+            .await
+    }
+
+    /// Notes down that the log has forgotten records.
+    pub async fn mark_removed(&self, sequences: Vec<Sequence>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            writer
+                .mark_removed(&sequences)
+                .map_err(|error| shared.failed("commit to", error))
+        };
+        self.shared.execution.run(work).await
+    }
+
+    /// The channels, the inboxes and [`Stream::Everyone`], those of them to which something was sent that is listed.
+    pub async fn places(&self) -> Result<Vec<Stream>, Error> {
+        self.shared.read(|transaction| removal::places(transaction)).await
     }
 
     /// The agents that an agent has messages with, each with the newest one's sequence: newest first, only those
@@ -414,9 +451,7 @@ impl View {
         before: Sequence,
         limit: usize,
     ) -> Result<Vec<(AgentId, Sequence)>, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| notes::conversations(transaction, &agent, before, limit))
+        self.shared.read(move |transaction| notes::conversations(transaction, &agent, before, limit))
             .await
     }
 
@@ -429,9 +464,7 @@ impl View {
         through: Sequence,
         limit: usize,
     ) -> Result<u64, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| {
+        self.shared.read(move |transaction| {
                 let [one, other] = &streams;
                 notes::in_both(transaction, [one, other], after, through, limit)
             })
@@ -440,9 +473,7 @@ impl View {
 
     /// How much was said in these channels.
     pub async fn tallies(&self, channels: Vec<ChannelName>) -> Result<Vec<Tally>, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| tally::of_channels(transaction, &channels))
+        self.shared.read(move |transaction| tally::of_channels(transaction, &channels))
             .await
     }
 
@@ -455,9 +486,7 @@ impl View {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<Sequence>, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| index::page(transaction, &stream, bounds, direction, offset, limit))
+        self.shared.read(move |transaction| index::page(transaction, &stream, bounds, direction, offset, limit))
             .await
     }
 
@@ -470,9 +499,7 @@ impl View {
         through: Sequence,
         limit: usize,
     ) -> Result<Vec<Sequence>, Error> {
-        self.shared
-            .readers
-            .read(move |transaction| {
+        self.shared.read(move |transaction| {
                 index::merge(transaction, &streams, after, through, Direction::Forward, limit)
             })
             .await
@@ -492,7 +519,7 @@ impl View {
             newest.reverse();
             Ok(newest)
         };
-        self.shared.readers.read(read).await
+        self.shared.read(read).await
     }
 
     /// Counts the entries of several streams after a sequence and through another, without reading them.
@@ -500,10 +527,39 @@ impl View {
     /// One that is in two of the streams counts twice.
     pub async fn count(&self, streams: &[Stream], after: Sequence, through: Sequence) -> Result<u64, Error> {
         let streams = streams.to_vec();
-        self.shared
-            .readers
-            .read(move |transaction| index::count(transaction, &streams, after, through))
+        self.shared.read(move |transaction| index::count(transaction, &streams, after, through))
             .await
+    }
+}
+
+impl Shared {
+    async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        F: FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let outcome = self.readers.read(work).await;
+        if let Err(error) = &outcome {
+            self.note_damage(error);
+        }
+        outcome
+    }
+
+    fn failed(&self, doing: &'static str, error: rusqlite::Error) -> Error {
+        let error = Error::from_sqlite(&self.path, doing, error);
+        self.note_damage(&error);
+        error
+    }
+
+    /// Damage that shows only in use is remembered, so that the next one to open the view builds it anew.
+    fn note_damage(&self, error: &Error) {
+        if !matches!(error, Error::Damaged { .. }) {
+            return;
+        }
+        tracing::error!(path = %self.path.display(), %error, "the view is damaged; it is built anew when it is opened again");
+        if let Err(error) = file::condemn(&self.path) {
+            tracing::error!(%error, "and that could not be noted down: stop the server and run `openagents rebuild`");
+        }
     }
 }
 

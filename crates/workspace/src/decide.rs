@@ -113,6 +113,14 @@ pub(crate) enum Wish {
     RevokeToken {
         id: EventId,
     },
+    /// Removes what was sent to a place.
+    RemoveHistory {
+        place: Address,
+        through: Sequence,
+        records: u64,
+        /// What [`State::returned`] was when it was found that nobody needs it.
+        returned: u64,
+    },
 }
 
 impl Wish {
@@ -245,6 +253,20 @@ pub(crate) fn decide(context: &Context<'_>, author: &Source, wish: Wish) -> Resu
             Address::System,
             Act::TokenCreated(grant),
         ),
+        Wish::RemoveHistory { returned, .. } if returned != state.returned => Ok(Decision::Nothing),
+        Wish::RemoveHistory {
+            place,
+            through,
+            records,
+            ..
+        } => {
+            let act = Act::HistoryRemoved {
+                place,
+                through,
+                records,
+            };
+            change(context, author, "system.history.removed", Address::System, act)
+        }
         Wish::RevokeToken { id } => {
             if !state.has_token(&id) {
                 let message = format!("there is no token {id}");

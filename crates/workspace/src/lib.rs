@@ -11,7 +11,7 @@
 //! - [`Settings`]: what an operator decides; [`Principal`]: what a token proves.
 //!
 //! Inside, a wish goes from `writer` (the only one that changes anything) through `decide`, the log, `state` and
-//! `live` to a `reader`; `follower` brings the view up to the log, and `indexer` the search index up to the view;
+//! `live` to a `reader`; `retention` removes what is too old; `follower` brings the view up to the log, and `indexer` the search index up to the view;
 //! `entitlement` alone knows who may read what.
 
 mod archive;
@@ -35,6 +35,7 @@ mod presence;
 mod rates;
 mod reader;
 mod recent;
+mod retention;
 mod rights;
 mod session;
 mod settings;
@@ -53,6 +54,7 @@ pub use guard::LoopGuard;
 pub use keep::{Backup, KeepError, Occupied, Progress, Repair, Repaired, Restore, Restored};
 pub use openagents_store::view::Tally;
 pub use openagents_store::{Durability, Error as StoreError, Execution, Gap};
+pub use retention::{Keep, Retention, Unread};
 pub use rights::{Group, permission};
 pub use session::{Attach, Delivered, Deliveries, Outgoing, Session};
 pub use settings::{Clock, ConfiguredChannel, DefaultMembership, FirstPost, Settings};

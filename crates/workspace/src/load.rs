@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use openagents_protocol::record::{Act, Record};
 use openagents_protocol::{AgentId, ChannelName, Sequence};
-use openagents_store::view::{Loaded, Stream, Update};
+use openagents_store::view::{Loaded, Stream, Update, View};
 use openagents_store::{Error as StoreError, EventLog, Options, Store};
 
 use crate::commit::{Commit, streams};
@@ -41,6 +41,20 @@ pub(crate) async fn load(
     directory: &Path,
     settings: &Settings,
     mut progress: impl FnMut(Sequence, Sequence),
+) -> Result<Stored, StoreError> {
+    match try_load(directory, settings, &mut progress).await {
+        // The view remembers that it is damaged, and is built anew by whoever opens it next.
+        Err(StoreError::Damaged { path, .. }) if path.ends_with(View::FILE) => {
+            try_load(directory, settings, &mut progress).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn try_load(
+    directory: &Path,
+    settings: &Settings,
+    progress: &mut impl FnMut(Sequence, Sequence),
 ) -> Result<Stored, StoreError> {
     let options = Options {
         durability: settings.durability,

@@ -172,6 +172,18 @@ impl Recent {
         }
     }
 
+    /// Takes records out of memory that the view listed and lists no more; the sequences are in ascending order.
+    pub(crate) fn remove(&self, sequences: &[Sequence]) {
+        let mut inner = self.lock();
+        let mut bytes = 0;
+        inner.records.retain(|kept| {
+            let gone = sequences.binary_search(&kept.commit.sequence()).is_ok();
+            bytes += if gone { kept.bytes } else { 0 };
+            !gone
+        });
+        inner.bytes -= bytes;
+    }
+
     /// How many records after a sequence are in this agent's inbox; those that are not here do not count.
     pub(crate) fn inbox_after(&self, agent_id: &AgentId, after: Sequence) -> u64 {
         let inner = self.lock();

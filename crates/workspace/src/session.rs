@@ -1,6 +1,6 @@
 //! A session: one connection of an agent, what it is given and what it acknowledges.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -22,7 +22,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::commit::{Commit, is_personal};
 use crate::decide::Wish;
-use crate::entitlement::{Reading, is_selected, may_receive};
+use crate::entitlement::{Reading, is_selected, may_read_history, may_receive};
 use crate::live::watches;
 use crate::presence::notice;
 use crate::reader::Reader;
@@ -141,6 +141,15 @@ pub struct Deliveries {
     position: Sequence,
     backlog: Option<Backlog>,
     catch_up: Option<CatchUp>,
+    told: Told,
+}
+
+/// What the client was told of what is removed.
+#[derive(Debug, Default)]
+struct Told {
+    /// What [`Horizons::moves`](crate::state::Horizons) was then.
+    moves: u64,
+    horizons: HashMap<Address, Sequence>,
 }
 
 /// A stretch of the log that is read by cursor.
@@ -277,6 +286,7 @@ impl Workspace {
             position: start,
             backlog: Some(attach.backlog),
             catch_up: Some(catch_up),
+            told: Told::default(),
         };
         Ok((session, deliveries))
     }
@@ -534,6 +544,9 @@ impl Deliveries {
         let session = self.session.clone();
         let shared = &*session.0;
         loop {
+            if let Some(notice) = self.tell_removed(shared) {
+                return vec![notice];
+            }
             if let Some(backlog) = self.backlog {
                 let planned = self.plan(shared, backlog).await;
                 self.backlog = None;
@@ -631,6 +644,52 @@ impl Deliveries {
                 shared.catching_up.store(false, Ordering::Release);
             }
         }
+    }
+
+    /// Tells which of what this client is still to get is removed; none when that is nothing, or nothing new.
+    fn tell_removed(&mut self, shared: &Shared) -> Option<Outgoing> {
+        let after = self.catch_up.as_ref()?.after;
+        let snapshot = shared.inner.committed.load();
+        let state = &snapshot.state;
+        if state.horizons.moves == self.told.moves {
+            return None;
+        }
+        self.told.moves = state.horizons.moves;
+        let agent_id = &shared.caller.agent_id;
+        let since = state.agents.get(agent_id).map(|agent| agent.first_sequence);
+        let after = after.max(since.unwrap_or_default());
+        let channels = state.horizons.channels().filter(|(channel, through)| {
+            after < *through && may_read_history(state, agent_id, channel)
+        });
+        let own = [Address::Agent(agent_id.clone()), Address::Everyone];
+        let own = own.into_iter().map(|place| {
+            let through = state.horizons.of(&place);
+            (place, through)
+        });
+        let news: Vec<(Address, Sequence)> = channels
+            .map(|(channel, through)| (Address::Channel(channel.clone()), through))
+            .chain(own)
+            .filter(|(place, through)| {
+                after < *through && self.told.horizons.get(place).is_none_or(|told| told < through)
+            })
+            .collect();
+        let last = news.iter().map(|(_, through)| *through).max()?;
+        let places: Vec<_> = news
+            .iter()
+            .map(|(place, through)| serde_json::json!({"place": place.to_string(), "through": through.get()}))
+            .collect();
+        let payload = serde_json::json!({"after": after.get(), "through": last.get(), "places": places});
+        self.told.horizons.extend(news);
+        let notice = notice(
+            "system.history.removed",
+            Address::Agent(agent_id.clone()),
+            payload.into(),
+            shared.inner.settings.clock.now_ms(),
+        );
+        Some(Outgoing::Event(Delivered {
+            commit: Arc::new(notice),
+            agent_id: agent_id.clone(),
+        }))
     }
 
     /// Decides how much of what was missed is read, and sums up what is not.

@@ -12,6 +12,7 @@ use openagents_store::{Durability, Execution};
 
 use crate::content::ContentRules;
 use crate::guard::LoopGuard;
+use crate::retention::Retention;
 use crate::rights::Group;
 pub use crate::state::DefaultMembership;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// Time between two looks for channels to archive. Default 1 h.
     pub housekeeping: Duration,
+    /// What is removed when it is old or too much. Default nothing.
+    pub retention: Retention,
     /// The largest file, in bytes. Default 2 GiB.
     pub max_file_bytes: u64,
     /// What all files may have together, in bytes. Default 20 GiB.
@@ -121,6 +124,7 @@ impl Default for Settings {
             loop_guard: Some(LoopGuard::default()),
             heartbeat: Duration::from_secs(30),
             housekeeping: Duration::from_hours(1),
+            retention: Retention::default(),
             max_file_bytes: 2 << 30,
             max_stored_bytes: 20 << 30,
             allowed_file_types: Vec::new(),

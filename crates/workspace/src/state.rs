@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use imbl::{HashMap, HashSet, OrdMap};
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::{Act, AgentKey, TokenGrant};
-use openagents_protocol::{AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
+use openagents_protocol::{Address, AgentId, ChannelName, EventId, Header, Json, Pattern, Sequence, Source};
 use openagents_store::view::{
     AgentRow, ChannelRow, Loaded, MembershipRow, Span, StateChange, SubscriptionRow, TokenRow,
 };
@@ -43,6 +43,59 @@ pub(crate) struct State {
     pub(crate) file_bytes: u64,
     /// Groups whose agents may not read channels.
     pub(crate) blind_groups: Arc<HashSet<String>>,
+    /// How far what was sent is removed.
+    pub(crate) horizons: Horizons,
+    /// How long an agent is away before it counts as gone for good, in milliseconds.
+    pub(crate) away_ms: u64,
+    /// How often an agent came back that had been away for longer than that.
+    pub(crate) returned: u64,
+}
+
+/// Through where what was sent to each place is removed. Nothing of a place before its horizon is listed any more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Horizons {
+    channels: OrdMap<ChannelName, Sequence>,
+    inboxes: HashMap<AgentId, Sequence>,
+    everyone: Sequence,
+    /// How often one of them moved.
+    pub(crate) moves: u64,
+}
+
+impl Horizons {
+    /// That of a place; zero where nothing was ever removed.
+    pub(crate) fn of(&self, place: &Address) -> Sequence {
+        let found = match place {
+            Address::Channel(channel) => self.channels.get(channel),
+            Address::Agent(agent) => self.inboxes.get(agent),
+            Address::Everyone => Some(&self.everyone),
+            Address::System | Address::Mod(_) => None,
+        };
+        found.copied().unwrap_or_default()
+    }
+
+    /// The channels of which something is removed.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = (&ChannelName, Sequence)> {
+        self.channels.iter().map(|(channel, through)| (channel, *through))
+    }
+
+    /// All places of which something is removed.
+    pub(crate) fn all(&self) -> Vec<(Address, Sequence)> {
+        let channels = self.channels().map(|(name, through)| (Address::Channel(name.clone()), through));
+        let inboxes = self.inboxes.iter().map(|(id, through)| (Address::Agent(id.clone()), *through));
+        let everyone = (self.everyone != Sequence::ZERO).then_some((Address::Everyone, self.everyone));
+        channels.chain(inboxes).chain(everyone).collect()
+    }
+
+    fn advance(&mut self, place: &Address, through: Sequence) {
+        let through = through.max(self.of(place));
+        self.moves += 1;
+        match place {
+            Address::Channel(channel) => drop(self.channels.insert(channel.clone(), through)),
+            Address::Agent(agent) => drop(self.inboxes.insert(agent.clone(), through)),
+            Address::Everyone => self.everyone = through,
+            Address::System | Address::Mod(_) => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -118,8 +171,12 @@ impl State {
             default_membership,
             file_bytes: loaded.file_bytes,
             blind_groups: Arc::new(blind_groups.collect()),
+            away_ms: u64::try_from(settings.retention.away.as_millis()).unwrap_or(u64::MAX),
             ..Self::default()
         };
+        for (place, through) in &loaded.horizons {
+            state.horizons.advance(place, *through);
+        }
         for row in &loaded.agents {
             let presence = if row.online {
                 Presence::Online
@@ -278,6 +335,10 @@ impl State {
                     .ok_or(Void("the channel does not exist"))?;
                 Ok(vec![StateChange::RemoveChannel(channel.clone())])
             }
+            (Act::HistoryRemoved { place, through, .. }, _) => {
+                self.horizons.advance(place, *through);
+                Ok(vec![StateChange::PutHorizon(place.clone(), self.horizons.of(place))])
+            }
             (Act::TokenCreated(grant), _) => Ok(self.put_token(grant, header.time_ms)),
             (Act::TokenRevoked { id }, _) => self.revoke_token(id),
             (Act::ChannelCreated { channel, description }, _) => {
@@ -304,6 +365,13 @@ impl State {
                 Ok(vec![self.put_agent(agent_id, agent)])
             }
             Act::AgentJoined { metadata, generated } => {
+                let known = self.agents.get(agent_id);
+                let seen_ms = known
+                    .filter(|known| known.presence == Presence::Offline)
+                    .map(|known| known.last_seen_ms);
+                if seen_ms.is_some_and(|seen_ms| self.away_ms <= header.time_ms.saturating_sub(seen_ms)) {
+                    self.returned += 1;
+                }
                 let agent = match self.agents.get(agent_id) {
                     None => new_agent(metadata.clone(), *generated, Presence::Online, header.time_ms, at),
                     Some(known) => Agent {

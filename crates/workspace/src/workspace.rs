@@ -33,6 +33,7 @@ use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
 use crate::rates::Rates;
 use crate::recent::Recent;
+use crate::retention::remove_old;
 use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::{ConfiguredChannel, Settings};
@@ -128,6 +129,8 @@ pub(crate) struct Inner {
     pub(crate) uploads: Arc<Semaphore>,
     /// There may be files that were shared in channels that are deleted.
     pub(crate) unreachable_files: AtomicBool,
+    /// Held by whoever removes what is old.
+    pub(crate) removing: tokio::sync::Mutex<()>,
     pub(crate) rates: Rates,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
@@ -222,6 +225,7 @@ impl Workspace {
             presence: Presence::new(settings.presence_events_per_second),
             uploads: Arc::new(Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS))),
             unreachable_files: AtomicBool::new(true),
+            removing: tokio::sync::Mutex::default(),
             rates: Rates::of(&settings),
             settings,
             lineage: store.log.lineage().clone(),
@@ -279,6 +283,7 @@ impl Workspace {
         inner.tracker.spawn(beat(Arc::clone(&inner)));
         inner.tracker.spawn(archive_idle(workspace.clone()));
         inner.tracker.spawn(collect(workspace.clone()));
+        inner.tracker.spawn(remove_old(workspace.clone()));
         workspace.settle_in().await;
         Ok(workspace)
     }
@@ -517,6 +522,14 @@ impl Inner {
         match counts.get_mut(channel) {
             Some(count) => *count += 1,
             None => drop(counts.insert(channel.clone(), 1)),
+        }
+    }
+
+    /// Events of a channel are removed.
+    pub(crate) fn uncount_channel_events(&self, channel: &ChannelName, removed: u64) {
+        let mut counts = self.channel_events.lock().expect("poisoned");
+        if let Some(count) = counts.get_mut(channel) {
+            *count = count.saturating_sub(removed);
         }
     }
 

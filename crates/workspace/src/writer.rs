@@ -101,7 +101,7 @@ struct Decided {
     entries: Vec<Entry>,
     pending: Vec<Pending>,
     /// Repetitions of what was committed before, at these sequences.
-    repeated: Vec<(Reply, Sequence)>,
+    repeated: Vec<(Reply, EventId, Sequence)>,
 }
 
 impl Writer {
@@ -149,8 +149,8 @@ impl Writer {
         if !entries.is_empty() {
             self.commit(entries, pending).await;
         }
-        for (reply, sequence) in repeated {
-            reply.send(self.repeat(sequence).await);
+        for (reply, event_id, sequence) in repeated {
+            reply.send(self.repeat(event_id, sequence).await);
         }
     }
 
@@ -178,10 +178,15 @@ impl Writer {
     }
 
     /// The receipt of an event that was accepted before, true as of now.
-    async fn repeat(&self, sequence: Sequence) -> Result<Receipt, ErrorBody> {
+    async fn repeat(&self, event_id: EventId, sequence: Sequence) -> Result<Receipt, ErrorBody> {
         let record = match self.inner.find_record(sequence).await {
             Ok(Some(record)) => record,
-            Ok(None) => return Err(ErrorBody::new(ErrorCode::Internal, "the record is gone")),
+            Ok(None) => {
+                // It was removed since, and memory still knows its id.
+                let mut receipt = plain_receipt(event_id, Some(sequence));
+                receipt.duplicate = true;
+                return Ok(receipt);
+            }
             Err(error) => {
                 tracing::error!(%error, "reading the log failed");
                 return Err(unavailable());
@@ -295,7 +300,7 @@ impl Writer {
                         duplicate: true,
                     });
                 }
-                Ok(Decision::Duplicate { sequence, .. }) => repeated.push((reply, sequence)),
+                Ok(Decision::Duplicate { event_id, sequence }) => repeated.push((reply, event_id, sequence)),
                 Ok(Decision::Tell(entry)) => told.push((reply, *entry)),
                 Ok(Decision::Append {
                     entries: mut decided,

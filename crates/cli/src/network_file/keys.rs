@@ -134,6 +134,9 @@ pub(super) struct ModConfig {
     pub(super) rate_limit_enabled: Option<bool>,
     pub(super) max_messages_per_minute: Option<NonZeroU32>,
     pub(super) max_files_per_hour: Option<NonZeroU32>,
+    pub(super) message_retention_days: Option<NonZeroU32>,
+    pub(super) message_history_limit: Option<u64>,
+    pub(super) file_retention_days: Option<NonZeroU32>,
 }
 
 /// A name, or a mapping with more.
@@ -184,6 +187,7 @@ pub(super) struct Workspace {
     pub(super) observers: Option<Vec<String>>,
     pub(super) backlog: Option<Backlog>,
     pub(super) loop_guard: Option<OrOff<LoopGuard>>,
+    pub(super) retention: Option<Retention>,
     pub(super) max_channels: Option<usize>,
     pub(super) max_agents: Option<usize>,
     pub(super) max_subscriptions: Option<usize>,
@@ -219,6 +223,34 @@ pub(super) enum DefaultMembership {
 pub(super) struct Backlog {
     pub(super) max_events: Option<u32>,
     pub(super) max_age: Option<Span>,
+}
+
+/// What is removed when it is old or too much.
+#[derive(Debug, Deserialize)]
+pub(super) struct Retention {
+    pub(super) max_age: Option<Period>,
+    pub(super) max_events: Option<u64>,
+    pub(super) max_size: Option<Size>,
+    pub(super) channels: Option<BTreeMap<String, OrOff<Keep>>>,
+    pub(super) unread: Option<Unread>,
+    pub(super) away: Option<Period>,
+    pub(super) at_least: Option<Span>,
+    pub(super) every: Option<Period>,
+}
+
+/// What is kept in a channel.
+#[derive(Debug, Deserialize)]
+pub(super) struct Keep {
+    pub(super) max_age: Option<Period>,
+    pub(super) max_events: Option<u64>,
+    pub(super) max_size: Option<Size>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Unread {
+    Kept,
+    Removed,
 }
 
 #[derive(Debug, Deserialize)]

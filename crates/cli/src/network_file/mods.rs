@@ -1,5 +1,8 @@
 //! `network.mods`: the messaging mod, which is what this server does, and those that are there for the official client.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use anyhow::Context;
 use openagents_protocol::ChannelName;
 use openagents_protocol::call::ChannelSettings;
@@ -86,6 +89,11 @@ fn take_config(written: ModConfig, settings: &mut Settings) {
     }
     settings.reactions = written.enable_reactions.unwrap_or(settings.reactions);
     settings.mentions = written.enable_mentions.unwrap_or(settings.mentions);
+    let days = |days: NonZeroU32| Duration::from_hours(24 * u64::from(days.get()));
+    let retention = &mut settings.retention;
+    retention.workspace.max_age = written.message_retention_days.map(days);
+    retention.each_channel.max_events = written.message_history_limit;
+    retention.files = written.file_retention_days.map(days);
     let enabled = written.rate_limit_enabled;
     settings.max_messages_per_minute = rate(enabled, written.max_messages_per_minute, MESSAGES_PER_MINUTE);
     settings.max_files_per_hour = rate(enabled, written.max_files_per_hour, FILES_PER_HOUR);

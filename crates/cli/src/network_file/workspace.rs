@@ -1,11 +1,13 @@
 //! `workspace`: what this server knows beyond the documented keys.
 
 use anyhow::Context;
-use openagents_protocol::AgentId;
+use openagents_protocol::{AgentId, ChannelName};
 use openagents_protocol::frame::Backlog as Wanted;
 use openagents_server::{self as server, Config};
 
-use super::keys::{Backlog, DefaultMembership, FirstPost, LoopGuard, Workspace};
+use super::keys::{
+    Backlog, DefaultMembership, FirstPost, Keep, LoopGuard, Retention, Unread, Workspace,
+};
 use super::values::OrOff;
 
 pub(super) fn take(written: Workspace, config: &mut Config) -> anyhow::Result<()> {
@@ -34,6 +36,9 @@ pub(super) fn take(written: Workspace, config: &mut Config) -> anyhow::Result<()
             OrOff::Off => None,
             OrOff::At(limits) => Some(loop_guard(&limits)),
         };
+    }
+    if let Some(retention) = written.retention {
+        take_retention(retention, &mut settings.retention)?;
     }
     settings.max_channels = written.max_channels.unwrap_or(settings.max_channels);
     settings.max_agents = written.max_agents.unwrap_or(settings.max_agents);
@@ -80,4 +85,43 @@ fn loop_guard(written: &LoopGuard) -> server::LoopGuard {
     }
     guard.forget_after = written.forget_after.map_or(guard.forget_after, |after| after.0);
     guard
+}
+
+/// Comes before what the messaging mod says of the same.
+fn take_retention(written: Retention, retention: &mut server::Retention) -> anyhow::Result<()> {
+    let all = Keep {
+        max_age: written.max_age,
+        max_events: written.max_events,
+        max_size: written.max_size,
+    };
+    let all = keep(&all);
+    retention.workspace = server::Keep {
+        max_age: all.max_age.or(retention.workspace.max_age),
+        ..all
+    };
+    for (name, kept) in written.channels.into_iter().flatten() {
+        let channel = ChannelName::from_written(&name);
+        let channel = channel.with_context(|| format!("workspace.retention.channels.{name}"))?;
+        let kept = match kept {
+            OrOff::Off => server::Keep::default(),
+            OrOff::At(kept) => keep(&kept),
+        };
+        retention.channels.insert(channel, kept);
+    }
+    retention.unread = written.unread.map_or(retention.unread, |unread| match unread {
+        Unread::Kept => server::Unread::Kept,
+        Unread::Removed => server::Unread::Removed,
+    });
+    retention.away = written.away.map_or(retention.away, |away| away.0);
+    retention.at_least = written.at_least.map_or(retention.at_least, |time| time.0);
+    retention.every = written.every.map_or(retention.every, |time| time.0);
+    Ok(())
+}
+
+fn keep(written: &Keep) -> server::Keep {
+    server::Keep {
+        max_age: written.max_age.map(|age| age.0),
+        max_events: written.max_events,
+        max_bytes: written.max_size.map(|size| size.0),
+    }
 }

@@ -9,6 +9,9 @@ use tokio::sync::watch;
 use super::{Entry, EventLog, LogFuture};
 use crate::view::Direction;
 
+/// About what a header takes.
+const HEADER_BYTES: usize = 400;
+
 /// A log in memory, for tests and simulations: it ends with the process.
 #[derive(Debug)]
 pub struct MemoryLog {
@@ -115,6 +118,24 @@ impl EventLog for MemoryLog {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn remove(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()> {
+        Box::pin(async move {
+            let mut records = self.records();
+            let last = records.last().map(|record| record.sequence);
+            records.retain(|record| Some(record.sequence) == last || !sequences.contains(&record.sequence));
+            Ok(())
+        })
+    }
+
+    fn size(&self) -> LogFuture<'_, u64> {
+        Box::pin(async move {
+            let records = self.records();
+            let bodies = records.iter().filter_map(|record| record.body.as_ref());
+            let bytes: usize = bodies.map(|body| body.payload.as_str().len()).sum();
+            Ok((bytes + records.len() * HEADER_BYTES) as u64)
         })
     }
 

@@ -12,7 +12,7 @@ use crate::database::{self, Kind, to_integer, to_sequence};
 /// One table that only grows at its end, so an append writes few pages whatever the size of the log. Header and body
 /// are JSON text: `sqlite3 log.db 'select * from log'` is enough to look inside.
 ///
-/// A record that a repair could not save is noted as lost: no other one gets its sequence.
+/// A record that a repair could not save, or that was removed, is noted as lost: no other one gets its sequence.
 ///
 /// The checksum is over sequence and header in its upper half and over the body in its lower one, so that it holds when
 /// the body is erased. Records of format 1 have none.
@@ -129,7 +129,7 @@ pub(crate) fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequenc
     ))?;
     let record = statement.query_map([], decode)?.next().transpose()?;
     let there = record.map_or(Sequence::ZERO, |record| record.sequence);
-    let gap = Gap::read(connection)?.pop();
+    let gap = Gap::last(connection)?;
     Ok(gap.map_or(there, |gap| gap.last.max(there)))
 }
 

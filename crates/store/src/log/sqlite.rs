@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::rows::{self, COLUMNS, LOG, Written, decode};
-use super::{Durability, Entry, EventLog, Lineage, LogFuture};
+use super::{Durability, Entry, EventLog, Gap, Lineage, LogFuture};
 use crate::Error;
 use crate::database::{self, Execution, Pool, to_integer, to_limit};
 use crate::directory::Lock;
@@ -297,6 +297,27 @@ impl EventLog for SqliteLog {
         })
     }
 
+    fn remove(&self, sequences: Vec<Sequence>) -> LogFuture<'_, ()> {
+        Box::pin(async move {
+            let shared = Arc::clone(&self.shared);
+            self.shared
+                .execution
+                .run(move || shared.remove_now(sequences))
+                .await
+        })
+    }
+
+    fn size(&self) -> LogFuture<'_, u64> {
+        Box::pin(async move {
+            let read = |transaction: &rusqlite::Transaction<'_>| {
+                let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+                let used = pragma("page_count")? - pragma("freelist_count")?;
+                Ok((used * pragma("page_size")?).cast_unsigned())
+            };
+            self.shared.readers.read(read).await
+        })
+    }
+
     fn head(&self) -> Sequence {
         Sequence::new(self.shared.head.load(Ordering::Acquire))
     }
@@ -447,6 +468,19 @@ impl Shared {
         finish().map_err(|error| Error::from_sqlite(&self.path, "erase from", error))
     }
 
+    fn remove_now(&self, mut sequences: Vec<Sequence>) -> Result<(), Error> {
+        self.drain()?;
+        let mut writer = self.writer();
+        // The end of the log says which sequence is the next one.
+        sequences.retain(|sequence| *sequence < writer.last);
+        sequences.sort_unstable();
+        writer.guarded(&self.path, "remove from", |connection| {
+            remove(connection, &sequences)
+        })?;
+        synchronise(&writer.connection, self.durability)
+            .map_err(|error| Error::from_sqlite(&self.path, "remove from", error))
+    }
+
     fn close_now(&self) -> Result<(), Error> {
         // Refuses further batches before it stores the last ones, so that none slips in between.
         self.queue().flow = Flow::Closed;
@@ -550,6 +584,25 @@ fn erase(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Resul
         for sequence in sequences {
             statement.execute([to_integer(*sequence)])?;
         }
+    }
+    transaction.commit()
+}
+
+fn remove(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Result<()> {
+    // The view forgets what is removed, so the log must not bring it back.
+    synchronise(connection, Durability::Fsync)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut removed = Vec::with_capacity(sequences.len());
+    {
+        let mut statement = transaction.prepare_cached("DELETE FROM log WHERE sequence = ?1")?;
+        for sequence in sequences {
+            if statement.execute([to_integer(*sequence)])? != 0 {
+                removed.push(*sequence);
+            }
+        }
+    }
+    for gap in Gap::of_sequences(removed) {
+        gap.join(&transaction)?;
     }
     transaction.commit()
 }

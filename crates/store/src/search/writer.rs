@@ -95,6 +95,19 @@ impl Writer {
         if batch.through <= self.position.indexed {
             return Ok(());
         }
+        self.take(batch)
+    }
+
+    /// Takes messages out.
+    pub(super) fn remove(&mut self, removed: Vec<Sequence>) -> rusqlite::Result<()> {
+        self.take(Batch {
+            through: self.position.indexed,
+            texts: Vec::new(),
+            removed,
+        })
+    }
+
+    fn take(&mut self, batch: Batch) -> rusqlite::Result<()> {
         match self.try_commit(batch) {
             Ok((position, erased)) => {
                 self.position = position;

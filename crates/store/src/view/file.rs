@@ -1,8 +1,8 @@
 //! The file of a view: opened when it fits the log, started over when it does not.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use openagents_protocol::{AgentId, ChannelName, Sequence};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -13,11 +13,11 @@ use crate::Error;
 use crate::database::{self, Kind, to_integer, to_sequence};
 
 /// Tables whose rows are found by their key alone have no second tree. An entry is three small numbers; its position
-/// makes counting a subtraction.
+/// makes counting a subtraction, but for streams with holes: those of which entries were removed that others come before.
 const VIEW: Kind = Kind {
     name: "the view of a workspace",
     application_id: 0x4f41_5677,
-    format: 4,
+    format: 5,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
              CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
@@ -37,11 +37,13 @@ const VIEW: Kind = Kind {
              CREATE TABLE conversations (agent TEXT NOT NULL, other TEXT NOT NULL, sequence INTEGER NOT NULL,
                                          PRIMARY KEY (agent, other)) WITHOUT ROWID;
              CREATE INDEX newest_conversations ON conversations (agent, sequence);
-             CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+             CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+                                   holes INTEGER NOT NULL DEFAULT 0);
              CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
                                    PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
              CREATE TABLE tallies (channel TEXT PRIMARY KEY, posts INTEGER NOT NULL, replies INTEGER NOT NULL,
                                    threads INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE removals (sequence INTEGER PRIMARY KEY);
              CREATE TABLE cursors (agent TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;",
     // It is started over instead.
     upgrades: &[],
@@ -59,6 +61,11 @@ pub(super) struct Log {
 
 /// Opens a view that fits the log; whatever else is found is replaced by an empty one.
 pub(super) fn open(path: &Path, log: Log) -> Result<(Connection, Loaded), Error> {
+    if mark(path).exists() {
+        let detail = "it was found damaged".to_owned();
+        let path = path.to_owned();
+        return replace(&path.clone(), log, &Error::Damaged { path, detail });
+    }
     let misfit = match try_open(path, log) {
         Ok(Ok(fitting)) => return Ok(fitting),
         Ok(Err(misfit)) => misfit,
@@ -79,10 +86,25 @@ pub(super) fn discard(path: &Path) -> Result<(), Error> {
     if crate::directory::is_empty(path) {
         return Ok(());
     }
+    if mark(path).exists() {
+        return set_aside(path);
+    }
     match start_over(path, None) {
         Err(error) if error.is_damage() => set_aside(path),
         outcome => outcome,
     }
+}
+
+/// Notes down that a view is damaged: it is built anew when it is opened the next time.
+pub(super) fn condemn(path: &Path) -> Result<(), Error> {
+    let mark = mark(path);
+    File::create(&mark)
+        .map(drop)
+        .map_err(|error| Error::from_io(&mark, error))
+}
+
+fn mark(path: &Path) -> PathBuf {
+    database::with_suffix(path, ".condemned")
 }
 
 /// What a view tells of its log, as far as it can be read.
@@ -171,7 +193,11 @@ fn set_aside(path: &Path) -> Result<(), Error> {
             _ => {}
         }
     }
-    Ok(())
+    let mark = mark(path);
+    match fs::remove_file(&mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::from_io(&mark, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces all tables by empty ones in one transaction, keeping the cursors into the same log.
@@ -268,11 +294,10 @@ fn channel_lengths(
     for row in channels {
         let stream = Stream::Channel(row.channel.clone());
         if let Some(id) = index::stream_id(connection, &stream)?
-            && let Some((sequence, position)) = index::last_entry(connection, id, i64::MAX)?
+            && let Some((sequence, _)) = index::last_entry(connection, id, i64::MAX)?
         {
-            let before = index::last_entry(connection, id, to_integer(row.created_at))?;
-            let length = position - before.map_or(0, |(_, position)| position);
-            lengths.push((row.channel.clone(), length.cast_unsigned(), to_sequence(sequence)));
+            let length = index::count_one(connection, id, to_integer(row.created_at), i64::MAX)?;
+            lengths.push((row.channel.clone(), length, to_sequence(sequence)));
         }
     }
     Ok(lengths)

@@ -131,15 +131,83 @@ pub(super) fn count(
 ) -> rusqlite::Result<u64> {
     let mut total = 0;
     for stream in distinct(connection, streams)? {
-        let position = |through| -> rusqlite::Result<i64> {
-            Ok(last_entry(connection, stream, through)?.map_or(0, |(_, position)| position))
-        };
-        let last = position(to_integer(through))?;
-        if last != 0 {
-            total += u64::try_from(last - position(to_integer(after))?).unwrap_or_default();
-        }
+        total += count_one(connection, stream, to_integer(after), to_integer(through))?;
     }
     Ok(total)
+}
+
+/// How many entries a stream has in a range.
+pub(super) fn count_one(
+    connection: &Connection,
+    stream: i64,
+    after: i64,
+    through: i64,
+) -> rusqlite::Result<u64> {
+    if has_holes(connection, stream)? {
+        return connection
+            .prepare_cached("SELECT count(*) FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3")?
+            .query_one((stream, after, through), |row| row.get(0))
+            .map(i64::cast_unsigned);
+    }
+    let Some((last, end)) = last_entry(connection, stream, through)? else {
+        return Ok(0);
+    };
+    if last <= after {
+        return Ok(0);
+    }
+    let start = match last_entry(connection, stream, after)? {
+        Some((_, position)) => position,
+        // What came before was removed.
+        None => first_position(connection, stream)? - 1,
+    };
+    Ok(u64::try_from(end - start).unwrap_or_default())
+}
+
+fn has_holes(connection: &Connection, stream: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT holes FROM streams WHERE id = ?1")?
+        .query_one([stream], |row| row.get(0))
+}
+
+/// The position of the first entry of a stream; 1 where it has none.
+fn first_position(connection: &Connection, stream: i64) -> rusqlite::Result<i64> {
+    let first = connection
+        .prepare_cached("SELECT position FROM entries WHERE stream = ?1 ORDER BY sequence LIMIT 1")?
+        .query_one([stream], |row| row.get(0))
+        .optional()?;
+    Ok(first.unwrap_or(1))
+}
+
+/// Takes an entry out of a stream, and a stream without any out of the view; tells whether that was its last one.
+pub(super) fn remove(connection: &Connection, stream: &Stream, sequence: i64) -> rusqlite::Result<Emptied> {
+    let Some(id) = stream_id(connection, stream)? else {
+        return Ok(Emptied::No);
+    };
+    let removed = connection
+        .prepare_cached("DELETE FROM entries WHERE stream = ?1 AND sequence = ?2")?
+        .execute((id, sequence))?;
+    if removed == 0 {
+        return Ok(Emptied::No);
+    }
+    if last_entry(connection, id, i64::MAX)?.is_none() {
+        connection
+            .prepare_cached("DELETE FROM streams WHERE id = ?1")?
+            .execute([id])?;
+        return Ok(Emptied::Yes);
+    }
+    if last_entry(connection, id, sequence)?.is_some() {
+        connection
+            .prepare_cached("UPDATE streams SET holes = 1 WHERE id = ?1")?
+            .execute([id])?;
+    }
+    Ok(Emptied::No)
+}
+
+/// Whether nothing is left of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptied {
+    Yes,
+    No,
 }
 
 fn distinct(connection: &Connection, streams: &[Stream]) -> rusqlite::Result<Vec<i64>> {

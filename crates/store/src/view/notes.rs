@@ -74,10 +74,14 @@ pub(super) fn write(
             .prepare_cached("INSERT OR IGNORE INTO edits (message, sequence) VALUES (?1, ?2)")?
             .execute((message.as_str(), sequence))?,
         Note::Deleted(event) => {
+            // One that was removed does not count in its thread any more.
+            let is_listed: bool = transaction
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM events WHERE event_id = ?1)")?
+                .query_one([event.as_str()], |row| row.get(0))?;
             let deleted = transaction
                 .prepare_cached("INSERT OR IGNORE INTO deletions (event_id) VALUES (?1)")?
                 .execute([event.as_str()])?;
-            match thread.filter(|_| deleted != 0) {
+            match thread.filter(|_| deleted != 0 && is_listed) {
                 Some(root) => transaction
                     .prepare_cached(
                         "INSERT INTO deleted_replies (root, count) VALUES (?1, 1)
@@ -116,6 +120,29 @@ pub(super) fn converse(
     Ok(())
 }
 
+/// Notes down which of the messages between two agents is the newest now that one was removed.
+pub(super) fn converse_less(
+    transaction: &Transaction<'_>,
+    one: &AgentId,
+    other: &AgentId,
+    stream: &Stream,
+) -> rusqlite::Result<()> {
+    let newest = match index::stream_id(transaction, stream)? {
+        Some(id) => index::last_entry(transaction, id, i64::MAX)?,
+        None => None,
+    };
+    match newest {
+        Some((sequence, _)) => converse(transaction, one, other, sequence),
+        None => {
+            let mut statement =
+                transaction.prepare_cached("DELETE FROM conversations WHERE agent = ?1 AND other = ?2")?;
+            statement.execute((one.as_str(), other.as_str()))?;
+            statement.execute((other.as_str(), one.as_str()))?;
+            Ok(())
+        }
+    }
+}
+
 /// What was said of one message.
 pub(super) fn of_message(connection: &Connection, message: &EventId) -> rusqlite::Result<Annotations> {
     let edited: Option<i64> = connection
@@ -130,7 +157,7 @@ pub(super) fn of_message(connection: &Connection, message: &EventId) -> rusqlite
     let reactions = reactions.collect::<Result<_, _>>()?;
     let thread = index::stream_id(connection, &Stream::Thread(message.clone()))?;
     let replies = match thread {
-        Some(thread) => index::last_entry(connection, thread, i64::MAX)?.map_or(0, |(_, position)| position),
+        Some(thread) => index::count_one(connection, thread, 0, i64::MAX)?.cast_signed(),
         None => 0,
     };
     let deleted_replies: Option<i64> = connection

@@ -2,7 +2,7 @@
 
 use openagents_protocol::call::{ChannelPermissions, ChannelSettings};
 use openagents_protocol::record::{AgentKey, TokenGrant};
-use openagents_protocol::{AgentId, ChannelName, EventId, Json, Pattern, Sequence, Source};
+use openagents_protocol::{Address, AgentId, ChannelName, EventId, Json, Pattern, Sequence, Source};
 use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +134,8 @@ pub enum StateChange {
     RemoveToken(EventId),
     /// Sets how many bytes all files have.
     PutFileBytes(u64),
+    /// What was sent to a place is removed through here.
+    PutHorizon(Address, Sequence),
 }
 
 const AGENT: &str = "agent";
@@ -142,6 +144,7 @@ const MEMBERSHIP: &str = "membership";
 const SUBSCRIPTION: &str = "subscription";
 const TOKEN: &str = "token";
 const FILES: &str = "files";
+const HORIZON: &str = "horizon";
 
 impl StateChange {
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -173,6 +176,9 @@ impl StateChange {
             Self::PutToken(row) => put(connection, TOKEN, row.grant.id.as_str(), row),
             Self::RemoveToken(id) => remove(connection, TOKEN, id.as_str()),
             Self::PutFileBytes(bytes) => put(connection, FILES, "bytes", bytes),
+            Self::PutHorizon(place, through) => {
+                put(connection, HORIZON, &place.to_string(), &(place, through))
+            }
         }
     }
 }
@@ -205,6 +211,7 @@ pub(super) fn load(connection: &Connection, loaded: &mut Loaded) -> rusqlite::Re
             SUBSCRIPTION => loaded.subscriptions.push(decode(row)?),
             TOKEN => loaded.tokens.push(decode(row)?),
             FILES => loaded.file_bytes = decode(row)?,
+            HORIZON => loaded.horizons.push(decode(row)?),
             kind => {
                 return Err(database::unreadable(
                     0,

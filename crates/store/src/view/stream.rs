@@ -37,6 +37,16 @@ impl Stream {
         }
     }
 
+    /// The stream of a name in the database, where it is one of what was sent to a place.
+    pub(super) fn of_place(stored_name: &str) -> Option<Self> {
+        match stored_name.split_once(':') {
+            None if stored_name == "everyone" => Some(Self::Everyone),
+            Some(("channel", channel)) => Some(Self::Channel(channel.parse().ok()?)),
+            Some(("inbox", agent)) => Some(Self::Inbox(agent.parse().ok()?)),
+            _ => None,
+        }
+    }
+
     /// What streams are compared by.
     fn parts(&self) -> (u8, &'static str, &str, &str) {
         match self {
@@ -92,6 +102,10 @@ mod tests {
         ];
         let names: HashSet<String> = streams.iter().map(Stream::stored_name).collect();
         assert_eq!(names.len(), streams.len());
+        for (stream, index) in streams.iter().zip(0..) {
+            let found = Stream::of_place(&stream.stored_name());
+            assert_eq!(found.as_ref(), Some(stream).filter(|_| index < 3));
+        }
     }
 
     #[test]

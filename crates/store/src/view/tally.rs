@@ -44,6 +44,23 @@ impl Additions {
         Ok(())
     }
 
+    /// Takes into account that a message is removed, which does not count any more where it was deleted before.
+    pub(super) fn take_removal(&mut self, transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<()> {
+        if event.kind == EventKind::Message
+            && let Some((channel, reply)) = standing(transaction, &event.event_id)?
+        {
+            self.0.entry(channel).or_default()[usize::from(reply)] -= 1;
+        }
+        Ok(())
+    }
+
+    /// Takes into account that the last reply in a thread was removed.
+    pub(super) fn take_end(&mut self, event: &Indexed) {
+        if let Address::Channel(channel) = &event.destination {
+            self.0.entry(channel.to_string()).or_default()[2] -= 1;
+        }
+    }
+
     pub(super) fn write(self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut statement = transaction.prepare_cached(
             "INSERT INTO tallies (channel, posts, replies, threads) VALUES (?1, ?2, ?3, ?4)

@@ -135,6 +135,8 @@ async fn what_was_committed_is_loaded_again() {
             StateChange::PutMembership(membership.clone()),
             StateChange::PutSubscription(subscription.clone()),
             StateChange::PutToken(token.clone()),
+            StateChange::PutHorizon(Address::Everyone, Sequence::new(1)),
+            StateChange::PutHorizon(Address::Everyone, Sequence::new(2)),
         ],
         cursors: vec![(agent("bob"), Sequence::new(2))],
         id_watermark: u64::MAX,
@@ -153,6 +155,7 @@ async fn what_was_committed_is_loaded_again() {
         memberships: vec![membership],
         subscriptions: vec![subscription],
         tokens: vec![token],
+        horizons: vec![(Address::Everyone, Sequence::new(2))],
         cursors: vec![(agent("bob"), Sequence::new(2))],
         channel_lengths: vec![("general".parse().unwrap(), 2, Sequence::new(3))],
     };
@@ -331,6 +334,48 @@ async fn a_damaged_view_is_moved_aside() {
         .unwrap();
     file.set_len(8192).unwrap();
     started_over(&open(&directory, 9).1, &[]);
+}
+
+/// Fills the page with which a table begins.
+#[cfg(unix)]
+fn damage_table(directory: &TempDir, table: &str) {
+    use std::os::unix::fs::FileExt;
+
+    let path = directory.path().join(View::FILE);
+    let connection = Connection::open(&path).unwrap();
+    let root: u64 = connection
+        .query_one("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [table], |row| {
+            row.get::<_, i64>(0).map(i64::cast_unsigned)
+        })
+        .unwrap();
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(connection);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0xee; 4096], (root - 1) * 4096).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_view_that_is_found_damaged_in_use_is_built_anew_by_the_next_one_to_open_it() {
+    let directory = a_used_view().await;
+    damage_table(&directory, "events");
+    let (view, loaded) = open(&directory, 9);
+    assert_ne!(loaded.applied, Sequence::ZERO, "nothing is seen of it at the start");
+    let error = view.commit(update(9, vec![event(9, vec![])])).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    drop(view);
+    started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+    let (view, _) = open(&directory, 9);
+    view.commit(update(9, vec![event(9, vec![])])).await.unwrap();
+
+    let directory = a_used_view().await;
+    damage_table(&directory, "events");
+    let (view, _) = open(&directory, 9);
+    view.find(vec!["event-1".parse().unwrap()]).await.unwrap_err();
+    drop(view);
+    started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
 }
 
 #[tokio::test]
@@ -624,4 +669,177 @@ async fn conversations_come_newest_first_and_count_what_is_in_both_streams() {
     assert_eq!(unread(0, 10).await.unwrap(), 2);
     assert_eq!(unread(3, 10).await.unwrap(), 1);
     assert_eq!(unread(0, 1).await.unwrap(), 1);
+}
+
+/// An event of a history in which agents post, reply, edit, delete and react in two channels and to each other.
+fn told(history: &[Indexed], kind: u8, pick: prop::sample::Index) -> Indexed {
+    let sequence = history.len() as u64 + 1;
+    let plain = |destination: &str, streams: Vec<Stream>| Indexed {
+        destination: destination.parse().unwrap(),
+        thread: None,
+        ..event(sequence, streams)
+    };
+    let messages: Vec<&Indexed> = history.iter().filter(|it| it.kind == EventKind::Message).collect();
+    let conversation = Stream::Conversation(agent("alice"), agent("bob"));
+    match kind {
+        0 => return plain("channel:general", vec![channel("general")]),
+        1 => return plain("channel:other", vec![channel("other"), Stream::Mentions(agent("bob"))]),
+        2 => return plain("agent:bob", vec![Stream::Inbox(agent("bob")), conversation]),
+        3 => return plain("agent:alice", vec![Stream::Inbox(agent("alice")), conversation]),
+        _ if messages.is_empty() => return plain("channel:general", vec![channel("general")]),
+        _ => {}
+    }
+    let about = *pick.get(&messages);
+    let id = about.event_id.clone();
+    let mut streams: Vec<Stream> = about
+        .streams
+        .iter()
+        .filter(|stream| !matches!(stream, Stream::Thread(_) | Stream::Mentions(_)))
+        .cloned()
+        .collect();
+    if kind == 4 {
+        let root = about.thread.clone().unwrap_or(id);
+        streams.push(Stream::Thread(root.clone()));
+        return Indexed {
+            destination: about.destination.clone(),
+            thread: Some(root),
+            ..event(sequence, streams)
+        };
+    }
+    streams.retain(|stream| !matches!(stream, Stream::Conversation(..)));
+    let key = ReactionKey {
+        message: id.clone(),
+        reaction: "eyes".to_owned(),
+        agent: agent("alice"),
+    };
+    let notes = history.iter().rev().filter_map(|it| it.note.as_ref());
+    let is_deleted = notes.clone().any(|note| *note == Note::Deleted(id.clone()));
+    let reacted = notes.clone().find_map(|note| match note {
+        Note::Reacted(of, reacted) if *of == key => Some(*reacted),
+        _ => None,
+    });
+    // Nothing is decided that is so already.
+    let note = match kind {
+        6 if !is_deleted => Note::Deleted(id),
+        7 if reacted != Some(Reacted::Added) => Note::Reacted(key, Reacted::Added),
+        8 if reacted == Some(Reacted::Added) => Note::Reacted(key, Reacted::Removed),
+        _ => Note::Edited(id),
+    };
+    Indexed {
+        destination: about.destination.clone(),
+        thread: about.thread.clone(),
+        kind: EventKind::Other,
+        note: Some(note),
+        ..event(sequence, streams)
+    }
+}
+
+/// What is in a view, whatever its rows are numbered by.
+fn contents(directory: &TempDir) -> Vec<String> {
+    let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
+    let mut found = Vec::new();
+    for rows in [
+        "SELECT 'entry', name, sequence FROM entries JOIN streams ON id = stream ORDER BY 2, 3",
+        "SELECT 'event', event_id, sequence FROM events ORDER BY 2",
+        "SELECT 'edit', message, sequence FROM edits ORDER BY 2, 3",
+        "SELECT 'deletion', event_id, 0 FROM deletions ORDER BY 2",
+        "SELECT 'deleted replies', root, count FROM deleted_replies WHERE count <> 0 ORDER BY 2",
+        "SELECT 'reaction', message, sequence FROM reactions ORDER BY 2, 3",
+        "SELECT 'conversation', agent, sequence FROM conversations ORDER BY 2",
+        "SELECT 'posts', channel, posts FROM tallies WHERE posts <> 0 ORDER BY 2",
+        "SELECT 'replies', channel, replies FROM tallies WHERE replies <> 0 ORDER BY 2",
+        "SELECT 'threads', channel, threads FROM tallies WHERE threads <> 0 ORDER BY 2",
+        "SELECT 'unused stream', name, 0 FROM streams WHERE id NOT IN (SELECT stream FROM entries)",
+    ] {
+        let mut statement = connection.prepare(rows).unwrap();
+        let rows = statement.query_map([], |row| {
+            let (what, name, number): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(format!("{what} {name} {number}"))
+        });
+        found.extend(rows.unwrap().map(Result::unwrap));
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_removed_leaves_the_view_that_a_log_without_it_has(
+        told_of in prop::collection::vec((0_u8..9, any::<prop::sample::Index>()), 1..60),
+        cuts in prop::collection::vec((0_usize..4, any::<prop::sample::Index>()), 1..4),
+        ranges in prop::collection::vec((0_u64..60, 0_u64..60), 4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut history: Vec<Indexed> = Vec::new();
+        for (kind, pick) in told_of {
+            history.push(told(&history, kind, pick));
+        }
+        let end = history.len() as u64;
+        let places: [Address; 4] = ["channel:general", "channel:other", "agent:bob", "agent:alice"]
+            .map(|place| place.parse().unwrap());
+        let mut removed: Vec<Sequence> = Vec::new();
+        let directory = tempfile::tempdir().unwrap();
+        let rebuilt = tempfile::tempdir().unwrap();
+        let streams = [
+            channel("general"),
+            channel("other"),
+            Stream::Inbox(agent("bob")),
+            Stream::Conversation(agent("alice"), agent("bob")),
+            Stream::Mentions(agent("bob")),
+        ];
+        let ids: Vec<EventId> = history.iter().map(|it| it.event_id.clone()).collect();
+        runtime.block_on(async {
+            let (view, _) = open(&directory, 99);
+            view.commit(update(end, history.clone())).await.unwrap();
+            for (place, cut) in cuts {
+                let there: Vec<&Indexed> = history
+                    .iter()
+                    .filter(|it| it.destination == places[place] && !removed.contains(&it.sequence))
+                    .collect();
+                if there.is_empty() {
+                    continue;
+                }
+                let listed: Vec<Unlisted> = there[..=cut.index(there.len())]
+                    .iter()
+                    .map(|event| Unlisted {
+                        event: Indexed::clone(event),
+                        fate: Fate::Removed,
+                        counted: true,
+                    })
+                    .collect();
+                removed.extend(listed.iter().map(|it| it.event.sequence));
+                view.unlist(listed).await.unwrap();
+            }
+            removed.sort_unstable();
+            assert_eq!(view.removals(99).await.unwrap(), removed);
+            view.mark_removed(removed.clone()).await.unwrap();
+            assert_eq!(view.removals(99).await.unwrap(), []);
+
+            history.retain(|it| !removed.contains(&it.sequence));
+            let (other, _) = open(&rebuilt, 99);
+            other.commit(update(end, history.clone())).await.unwrap();
+            assert_eq!(contents(&directory), contents(&rebuilt));
+            for (after, through) in ranges {
+                for stream in &streams {
+                    let (after, through) = (Sequence::new(after), Sequence::new(through));
+                    let counted = view.count(std::slice::from_ref(stream), after, through).await.unwrap();
+                    let expected = history.iter().filter(|it| {
+                        it.streams.contains(stream) && after < it.sequence && it.sequence <= through
+                    });
+                    assert_eq!(counted, expected.count() as u64, "{stream:?} {after} {through}");
+                }
+            }
+            assert_eq!(
+                view.annotations(ids.clone()).await.unwrap().1,
+                other.annotations(ids).await.unwrap().1
+            );
+            // What comes next is counted on.
+            let next = Indexed { thread: None, ..event(end + 1, vec![channel("general")]) };
+            for view in [&view, &other] {
+                view.commit(update(end + 1, vec![next.clone()])).await.unwrap();
+            }
+            assert_eq!(contents(&directory), contents(&rebuilt));
+        });
+    }
 }

@@ -6,7 +6,7 @@ use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::tally::Additions;
-use super::{EventKind, Indexed, StateChange, Stream, Update, index, notes};
+use super::{EventKind, Indexed, StateChange, Stream, Unlisted, Update, index, notes, removal};
 use crate::database::{self, to_integer};
 
 /// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
@@ -76,6 +76,33 @@ impl Writer {
             transaction
                 .prepare_cached("UPDATE deletions SET erased = 1 WHERE event_id = ?1")?
                 .execute([event.as_str()])?;
+        }
+        transaction.commit()
+    }
+
+    /// Takes entries out in one transaction.
+    pub(super) fn unlist(&mut self, listed: &[Unlisted]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for unlisted in listed {
+            for stream in &unlisted.event.streams {
+                self.ends.remove(stream);
+            }
+        }
+        removal::unlist(&transaction, listed)?;
+        transaction.commit()
+    }
+
+    /// Notes down that the log has records no more that were taken out.
+    pub(super) fn mark_removed(&mut self, sequences: &[Sequence]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for sequence in sequences {
+            transaction
+                .prepare_cached("DELETE FROM removals WHERE sequence = ?1")?
+                .execute([to_integer(*sequence)])?;
         }
         transaction.commit()
     }

@@ -57,12 +57,33 @@ impl Workspace {
     /// `invalid_field`, `invalid_name`, `channel_not_found`, `not_a_member`, `agent_not_found`, `message_not_found`,
     /// `forbidden`.
     pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
+        let removed_through = self.removed_of(caller, &params);
         let (records, has_more) = self.read_messages(caller, params).await?;
         let (messages, told) = self.tell_messages(records).await?;
         Ok(Messages {
             messages,
             has_more: has_more || told == Told::Some,
+            removed_through,
         })
+    }
+
+    /// Through where the messages of a channel or a conversation are removed; none where nothing is.
+    fn removed_of(&self, caller: &Caller, params: &ListMessages) -> Option<Sequence> {
+        let snapshot = self.snapshot();
+        let horizon = |place: Address| snapshot.state.horizons.of(&place);
+        let through = match (&params.channel, &params.agent_id) {
+            (Some(channel), _) => {
+                let name = channel_name("channel", channel).ok()?;
+                let since = snapshot.state.channels.get(&name)?.created_at;
+                Some(horizon(Address::Channel(name))).filter(|through| since < *through)?
+            }
+            (None, Some(agent)) => {
+                let other = horizon(Address::Agent(agent_id("agent_id", agent).ok()?));
+                other.max(horizon(Address::Agent(caller.agent_id.clone())))
+            }
+            (None, None) => return None,
+        };
+        (through != Sequence::ZERO).then_some(through)
     }
 
     /// [`Workspace::list_messages`], as the records that the messages are told from, and whether there are more.

@@ -13,6 +13,7 @@ mod messages;
 mod operator;
 mod presence;
 mod repairs;
+mod retention;
 mod room;
 mod schedule;
 mod search;
