@@ -196,7 +196,7 @@ impl Key {
 mod tests {
     use std::num::NonZeroU32;
 
-    use openagents_server::{DefaultMembership, Durability, FirstPost, Tls};
+    use openagents_server::{DefaultMembership, Durability, FirstPost, Keep, Tls, Unread};
 
     use super::*;
 
@@ -593,6 +593,65 @@ shutdown_timeout: 10
     }
 
     #[test]
+    fn what_is_removed_is_said_by_the_mod_or_by_the_workspace_which_comes_first() {
+        let days = |days: u64| Some(Duration::from_hours(24 * days));
+        let (file, config) = parse(
+            "
+network:
+  name: a
+  mods:
+    - name: openagents.mods.workspace.messaging
+      config: {message_retention_days: 365, message_history_limit: 10000, file_retention_days: 90}
+",
+        );
+        let retention = &config.workspace.retention;
+        assert_eq!(retention.workspace.max_age, days(365));
+        assert_eq!(retention.each_channel.max_events, Some(10_000));
+        assert_eq!(retention.files, days(90));
+        assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
+
+        let (_, config) = parse(
+            "
+network:
+  name: a
+  mods: [{name: openagents.mods.workspace.messaging, config: {message_retention_days: 365}}]
+workspace:
+  retention:
+    max_age: 30days
+    max_events: 5000
+    max_size: 1GiB
+    channels: {decisions: off, builds: {max_age: 1h, max_size: 1MiB}}
+    unread: removed
+    away: 14days
+    at_least: 0
+    every: 1m
+",
+        );
+        let retention = &config.workspace.retention;
+        let all = Keep {
+            max_age: days(30),
+            max_events: Some(5000),
+            max_bytes: Some(1 << 30),
+        };
+        assert_eq!(retention.workspace, all);
+        let channel = |name: &str| retention.channels[&name.parse().unwrap()];
+        assert!(channel("decisions").is_everything());
+        assert_eq!(channel("builds").max_age, Some(Duration::from_hours(1)));
+        assert_eq!(channel("builds").max_bytes, Some(1 << 20));
+        assert_eq!(retention.unread, Unread::Removed);
+        assert_eq!(Some(retention.away), days(14));
+        assert_eq!(
+            (retention.at_least, retention.every),
+            (Duration::ZERO, Duration::from_mins(1))
+        );
+        let (_, config) = parse("network: {name: a}");
+        assert!(
+            config.workspace.retention.is_everything(),
+            "by default everything is kept"
+        );
+    }
+
+    #[test]
     fn errors_name_the_path() {
         let check = |text: &str, expected: &str| {
             let error = refused(text);
@@ -648,6 +707,14 @@ shutdown_timeout: 10
         check(
             "{network: {name: a}, workspace: {observers: ['agent:']}}",
             "workspace.observers[0]: ",
+        );
+        check(
+            "{network: {name: a}, workspace: {retention: {max_age: 0}}}",
+            "workspace.retention.max_age: it is more than 0",
+        );
+        check(
+            "{network: {name: a}, workspace: {retention: {channels: {'': off}}}}",
+            "workspace.retention.channels.: ",
         );
     }
 }

@@ -275,17 +275,16 @@ async fn removing_leaves_a_gap(log: &dyn EventLog) {
     log.remove(vec![sequences[3], sequences[1], Sequence::MAX])
         .await
         .expect("what is not there is passed over");
-    log.remove(Vec::new()).await.expect("removing nothing is no error");
+    log.remove(Vec::new())
+        .await
+        .expect("removing nothing is no error");
     settle(log).await;
     let left = [4, 7, 8, 9].map(|index: usize| sequences[index]);
     let found = log.read(Sequence::ZERO, 100).await.expect("a sound log reads");
     assert_eq!(found.iter().map(|it| it.sequence).collect::<Vec<_>>(), left);
     let page = log.read(sequences[0], 2).await.expect("a sound log reads");
     assert_eq!(page.iter().map(|it| it.sequence).collect::<Vec<_>>(), left[..2]);
-    let found = log
-        .read_at(sequences.clone())
-        .await
-        .expect("a sound log reads");
+    let found = log.read_at(sequences.clone()).await.expect("a sound log reads");
     assert_eq!(found.len(), left.len());
     assert_eq!(log.head(), sequences[9]);
     let next = append(log, 10..11).await;

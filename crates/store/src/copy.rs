@@ -147,8 +147,7 @@ impl LogCopy {
             let last = to.query_one(last, [], |row| row.get(0).map(to_sequence))?;
             Ok((removed as u64, last))
         };
-        let (removed, copied) =
-            complete().map_err(|error| Error::from_sqlite(&path, "write", error))?;
+        let (removed, copied) = complete().map_err(|error| Error::from_sqlite(&path, "write", error))?;
         close(to, &path)?;
         View::copy_cursors(&from.directory, &into, from.lineage.id(), lineage.id(), through)?;
         directory::sync(&into).map_err(|source| Error::from_io(&into, source))?;
@@ -396,6 +395,34 @@ mod tests {
         assert_eq!(second.head(), Sequence::new(40));
         assert_eq!(second.lineage().shared_with(log.id()), Some(Sequence::new(40)));
         assert_eq!(second.append(entries(7..8)).await.unwrap(), [Sequence::new(41)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_before_or_while_a_log_is_copied_is_not_in_the_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path());
+        log.append(entries(0..2_500)).await.unwrap();
+        let range = |numbers: std::ops::Range<u64>| numbers.map(Sequence::new).collect::<Vec<_>>();
+        log.remove(range(2_000..2_400)).await.unwrap();
+
+        let into = tempfile::tempdir().unwrap();
+        let mut making = LogCopy::begin(directory.path(), into.path()).unwrap();
+        let through = making.original_head().unwrap();
+        assert!(!making.step(through).unwrap().is_empty());
+        log.remove(range(500..1_500)).await.unwrap();
+        while !making.step(through).unwrap().is_empty() {}
+        let copied = making.finish().unwrap();
+        assert_eq!((copied.head, copied.records), (through, 1_100));
+        let there = records(into.path()).await;
+        let there: Vec<u64> = there.iter().map(|record| record.sequence.get()).collect();
+        let expected: Vec<u64> = (1..500).chain(1_500..2_000).chain(2_400..2_501).collect();
+        assert_eq!(there, expected);
+
+        // Up to a record that is gone, the next one has the sequence after it.
+        let (shorter, copied) = copy(into.path(), Some(1_200));
+        assert_eq!((copied.head.get(), copied.records), (499, 499));
+        let next = open(shorter.path()).append(entries(9..10)).await.unwrap();
+        assert_eq!(next, [Sequence::new(1_201)]);
     }
 
     #[tokio::test]

@@ -390,7 +390,8 @@ impl View {
 
     /// Deleted events whose content is still to be erased.
     pub async fn unerased(&self, limit: usize) -> Result<Vec<Erasable>, Error> {
-        self.shared.read(move |transaction| notes::unerased(transaction, limit))
+        self.shared
+            .read(move |transaction| notes::unerased(transaction, limit))
             .await
     }
 
@@ -451,7 +452,8 @@ impl View {
         before: Sequence,
         limit: usize,
     ) -> Result<Vec<(AgentId, Sequence)>, Error> {
-        self.shared.read(move |transaction| notes::conversations(transaction, &agent, before, limit))
+        self.shared
+            .read(move |transaction| notes::conversations(transaction, &agent, before, limit))
             .await
     }
 
@@ -464,7 +466,8 @@ impl View {
         through: Sequence,
         limit: usize,
     ) -> Result<u64, Error> {
-        self.shared.read(move |transaction| {
+        self.shared
+            .read(move |transaction| {
                 let [one, other] = &streams;
                 notes::in_both(transaction, [one, other], after, through, limit)
             })
@@ -473,7 +476,8 @@ impl View {
 
     /// How much was said in these channels.
     pub async fn tallies(&self, channels: Vec<ChannelName>) -> Result<Vec<Tally>, Error> {
-        self.shared.read(move |transaction| tally::of_channels(transaction, &channels))
+        self.shared
+            .read(move |transaction| tally::of_channels(transaction, &channels))
             .await
     }
 
@@ -486,7 +490,8 @@ impl View {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<Sequence>, Error> {
-        self.shared.read(move |transaction| index::page(transaction, &stream, bounds, direction, offset, limit))
+        self.shared
+            .read(move |transaction| index::page(transaction, &stream, bounds, direction, offset, limit))
             .await
     }
 
@@ -499,7 +504,8 @@ impl View {
         through: Sequence,
         limit: usize,
     ) -> Result<Vec<Sequence>, Error> {
-        self.shared.read(move |transaction| {
+        self.shared
+            .read(move |transaction| {
                 index::merge(transaction, &streams, after, through, Direction::Forward, limit)
             })
             .await
@@ -527,7 +533,8 @@ impl View {
     /// One that is in two of the streams counts twice.
     pub async fn count(&self, streams: &[Stream], after: Sequence, through: Sequence) -> Result<u64, Error> {
         let streams = streams.to_vec();
-        self.shared.read(move |transaction| index::count(transaction, &streams, after, through))
+        self.shared
+            .read(move |transaction| index::count(transaction, &streams, after, through))
             .await
     }
 }

@@ -17,6 +17,7 @@ use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Stream};
 use tokio::time::MissedTickBehavior;
 
+use self::clear::is_built_from;
 use self::plan::{Laggards, Overdue};
 use crate::decide::Wish;
 use crate::workspace::{Inner, Workspace};
@@ -78,7 +79,10 @@ impl Retention {
     /// Whether everything is kept.
     pub fn is_everything(&self) -> bool {
         let channels = self.channels.values().all(Keep::is_everything);
-        self.workspace.is_everything() && self.each_channel.is_everything() && self.files.is_none() && channels
+        self.workspace.is_everything()
+            && self.each_channel.is_everything()
+            && self.files.is_none()
+            && channels
     }
 
     /// What is kept at a place, as far as the place itself says; none: it is like all others.
@@ -208,7 +212,10 @@ impl Workspace {
             let records = inner.oldest(stream.clone(), round.reach).await?;
             let excess = match keep.max_events {
                 Some(most) => {
-                    let there = inner.view.count(std::slice::from_ref(&stream), Sequence::ZERO, Sequence::MAX);
+                    let there =
+                        inner
+                            .view
+                            .count(std::slice::from_ref(&stream), Sequence::ZERO, Sequence::MAX);
                     there.await?.saturating_sub(most)
                 }
                 None => 0,
@@ -217,7 +224,9 @@ impl Workspace {
                 age: keep.max_age.map(|age| round.now_ms.saturating_sub(millis(age))),
                 excess,
                 beyond,
-                at_least: round.now_ms.saturating_sub(millis(inner.settings.retention.at_least)),
+                at_least: round
+                    .now_ms
+                    .saturating_sub(millis(inner.settings.retention.at_least)),
             };
             let due = overdue.of(&records);
             if due == 0 || !self.remove(place, &records[..due], round, removed).await? {
@@ -251,7 +260,10 @@ impl Workspace {
             };
             let excess = too_many.max(too_large).min(BATCH as u64);
             let limit = usize::try_from(excess).unwrap_or(BATCH);
-            let page = inner.view.merge(streams.clone(), after, round.reach, limit).await?;
+            let page = inner
+                .view
+                .merge(streams.clone(), after, round.reach, limit)
+                .await?;
             let records = inner.log.read_at(page).await?;
             let overdue = Overdue {
                 age: None,
@@ -296,10 +308,14 @@ impl Workspace {
         for record in &records[..free] {
             self.delete_file_of(record).await?;
         }
+        let gone = records[..free]
+            .iter()
+            .filter(|record| !is_built_from(&record.header.act));
+        let gone = gone.count() as u64;
         let wish = Wish::RemoveHistory {
             place: place.clone(),
             through: last.sequence,
-            records: free as u64,
+            records: gone,
             returned: round.returned,
         };
         let receipt = self.wish(&Source::System, wish).await?;
@@ -309,8 +325,8 @@ impl Workspace {
         };
         inner.indexed_through(sequence).await;
         inner.clear(place, last.sequence).await?;
-        *removed += free as u64;
-        tracing::debug!(%place, through = %last.sequence, records = free, "removed");
+        *removed += gone;
+        tracing::debug!(%place, through = %last.sequence, records = gone, "removed");
         Ok(free == records.len())
     }
 
@@ -339,7 +355,9 @@ impl Workspace {
                 after,
                 ..Bounds::default()
             };
-            let page = inner.view.page(Stream::Files, bounds, Direction::Forward, 0, BATCH);
+            let page = inner
+                .view
+                .page(Stream::Files, bounds, Direction::Forward, 0, BATCH);
             let records = inner.log.read_at(page.await?).await?;
             let Some(last) = records.last() else { break };
             after = last.sequence;

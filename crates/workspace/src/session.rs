@@ -658,9 +658,10 @@ impl Deliveries {
         let agent_id = &shared.caller.agent_id;
         let since = state.agents.get(agent_id).map(|agent| agent.first_sequence);
         let after = after.max(since.unwrap_or_default());
-        let channels = state.horizons.channels().filter(|(channel, through)| {
-            after < *through && may_read_history(state, agent_id, channel)
-        });
+        let channels = state
+            .horizons
+            .channels()
+            .filter(|(channel, through)| after < *through && may_read_history(state, agent_id, channel));
         let own = [Address::Agent(agent_id.clone()), Address::Everyone];
         let own = own.into_iter().map(|place| {
             let through = state.horizons.of(&place);

@@ -80,8 +80,13 @@ impl Horizons {
 
     /// All places of which something is removed.
     pub(crate) fn all(&self) -> Vec<(Address, Sequence)> {
-        let channels = self.channels().map(|(name, through)| (Address::Channel(name.clone()), through));
-        let inboxes = self.inboxes.iter().map(|(id, through)| (Address::Agent(id.clone()), *through));
+        let channels = self
+            .channels()
+            .map(|(name, through)| (Address::Channel(name.clone()), through));
+        let inboxes = self
+            .inboxes
+            .iter()
+            .map(|(id, through)| (Address::Agent(id.clone()), *through));
         let everyone = (self.everyone != Sequence::ZERO).then_some((Address::Everyone, self.everyone));
         channels.chain(inboxes).chain(everyone).collect()
     }
@@ -337,7 +342,10 @@ impl State {
             }
             (Act::HistoryRemoved { place, through, .. }, _) => {
                 self.horizons.advance(place, *through);
-                Ok(vec![StateChange::PutHorizon(place.clone(), self.horizons.of(place))])
+                Ok(vec![StateChange::PutHorizon(
+                    place.clone(),
+                    self.horizons.of(place),
+                )])
             }
             (Act::TokenCreated(grant), _) => Ok(self.put_token(grant, header.time_ms)),
             (Act::TokenRevoked { id }, _) => self.revoke_token(id),

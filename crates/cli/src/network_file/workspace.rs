@@ -1,13 +1,11 @@
 //! `workspace`: what this server knows beyond the documented keys.
 
 use anyhow::Context;
-use openagents_protocol::{AgentId, ChannelName};
 use openagents_protocol::frame::Backlog as Wanted;
+use openagents_protocol::{AgentId, ChannelName};
 use openagents_server::{self as server, Config};
 
-use super::keys::{
-    Backlog, DefaultMembership, FirstPost, Keep, LoopGuard, Retention, Unread, Workspace,
-};
+use super::keys::{Backlog, DefaultMembership, FirstPost, Keep, LoopGuard, Retention, Unread, Workspace};
 use super::values::OrOff;
 
 pub(super) fn take(written: Workspace, config: &mut Config) -> anyhow::Result<()> {

@@ -13,5 +13,6 @@ mod help;
 mod messages;
 mod network;
 mod people;
+mod retention;
 mod serve;
 mod token;

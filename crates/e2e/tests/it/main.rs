@@ -20,6 +20,7 @@ mod official;
 mod one_world;
 mod pages;
 mod reactions;
+mod retention;
 mod search;
 mod secure;
 mod small_client;

@@ -84,7 +84,9 @@ impl Gap {
     /// Notes a gap down, as one with those that it touches.
     pub(crate) fn join(self, connection: &Connection) -> rusqlite::Result<()> {
         let before = connection
-            .prepare_cached("SELECT first, last, checksum FROM lost WHERE first <= ?1 ORDER BY first DESC LIMIT 1")?
+            .prepare_cached(
+                "SELECT first, last, checksum FROM lost WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+            )?
             .query_one([to_integer(self.first)], Self::decode)
             .optional()?;
         let mut touched: Vec<Self> = before.into_iter().collect();
@@ -100,7 +102,9 @@ impl Gap {
             remove.execute([to_integer(gap.first)])?;
         }
         touched.push(self);
-        Self::union(touched).iter().try_for_each(|gap| gap.write(connection))
+        Self::union(touched)
+            .iter()
+            .try_for_each(|gap| gap.write(connection))
     }
 
     pub(crate) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {

@@ -145,7 +145,9 @@ pub(super) fn count_one(
 ) -> rusqlite::Result<u64> {
     if has_holes(connection, stream)? {
         return connection
-            .prepare_cached("SELECT count(*) FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3")?
+            .prepare_cached(
+                "SELECT count(*) FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3",
+            )?
             .query_one((stream, after, through), |row| row.get(0))
             .map(i64::cast_unsigned);
     }

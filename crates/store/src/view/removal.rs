@@ -116,7 +116,8 @@ fn forget(transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<()
 
 /// Records that the log still has and is to forget.
 pub(super) fn due(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Sequence>> {
-    let mut statement = connection.prepare_cached("SELECT sequence FROM removals ORDER BY sequence LIMIT ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT sequence FROM removals ORDER BY sequence LIMIT ?1")?;
     statement
         .query_map([to_limit(limit)], |row| row.get(0).map(to_sequence))?
         .collect()

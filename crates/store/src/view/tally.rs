@@ -45,7 +45,11 @@ impl Additions {
     }
 
     /// Takes into account that a message is removed, which does not count any more where it was deleted before.
-    pub(super) fn take_removal(&mut self, transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<()> {
+    pub(super) fn take_removal(
+        &mut self,
+        transaction: &Transaction<'_>,
+        event: &Indexed,
+    ) -> rusqlite::Result<()> {
         if event.kind == EventKind::Message
             && let Some((channel, reply)) = standing(transaction, &event.event_id)?
         {

@@ -344,9 +344,11 @@ fn damage_table(directory: &TempDir, table: &str) {
     let path = directory.path().join(View::FILE);
     let connection = Connection::open(&path).unwrap();
     let root: u64 = connection
-        .query_one("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [table], |row| {
-            row.get::<_, i64>(0).map(i64::cast_unsigned)
-        })
+        .query_one(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?1",
+            [table],
+            |row| row.get::<_, i64>(0).map(i64::cast_unsigned),
+        )
         .unwrap();
     connection
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -362,7 +364,11 @@ async fn a_view_that_is_found_damaged_in_use_is_built_anew_by_the_next_one_to_op
     let directory = a_used_view().await;
     damage_table(&directory, "events");
     let (view, loaded) = open(&directory, 9);
-    assert_ne!(loaded.applied, Sequence::ZERO, "nothing is seen of it at the start");
+    assert_ne!(
+        loaded.applied,
+        Sequence::ZERO,
+        "nothing is seen of it at the start"
+    );
     let error = view.commit(update(9, vec![event(9, vec![])])).await.unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     drop(view);
@@ -679,11 +685,19 @@ fn told(history: &[Indexed], kind: u8, pick: prop::sample::Index) -> Indexed {
         thread: None,
         ..event(sequence, streams)
     };
-    let messages: Vec<&Indexed> = history.iter().filter(|it| it.kind == EventKind::Message).collect();
+    let messages: Vec<&Indexed> = history
+        .iter()
+        .filter(|it| it.kind == EventKind::Message)
+        .collect();
     let conversation = Stream::Conversation(agent("alice"), agent("bob"));
     match kind {
         0 => return plain("channel:general", vec![channel("general")]),
-        1 => return plain("channel:other", vec![channel("other"), Stream::Mentions(agent("bob"))]),
+        1 => {
+            return plain(
+                "channel:other",
+                vec![channel("other"), Stream::Mentions(agent("bob"))],
+            );
+        }
         2 => return plain("agent:bob", vec![Stream::Inbox(agent("bob")), conversation]),
         3 => return plain("agent:alice", vec![Stream::Inbox(agent("alice")), conversation]),
         _ if messages.is_empty() => return plain("channel:general", vec![channel("general")]),

@@ -90,15 +90,11 @@ fn unlist(state: &State, record: Record) -> Unlisted {
     };
     let streams: Vec<Stream> = streams(header);
     let event = indexed(&Kept::new(Arc::new(Commit::new(record)), streams, Vec::new()));
-    Unlisted {
-        event,
-        fate,
-        counted,
-    }
+    Unlisted { event, fate, counted }
 }
 
 /// Whether the state is built from a record, so that the log has to keep it.
-fn is_built_from(act: &Act) -> bool {
+pub(super) fn is_built_from(act: &Act) -> bool {
     !matches!(
         act,
         Act::Message { .. }

@@ -70,9 +70,8 @@ impl Laggards {
         let agent_id = match place {
             Address::Agent(addressee) => self.cursors.get_key_value(addressee)?.0,
             Address::Channel(channel) => {
-                let reads = |agent_id: &&AgentId| {
-                    !state.is_blind(agent_id) && state.is_member(agent_id, channel)
-                };
+                let reads =
+                    |agent_id: &&AgentId| !state.is_blind(agent_id) && state.is_member(agent_id, channel);
                 self.order.iter().find(reads)?
             }
             Address::Everyone | Address::System | Address::Mod(_) => self.order.first()?,
