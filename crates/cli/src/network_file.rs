@@ -634,7 +634,8 @@ workspace:
             max_bytes: Some(1 << 30),
         };
         assert_eq!(retention.workspace, all);
-        let channel = |name: &str| retention.channels[&name.parse::<openagents_protocol::ChannelName>().unwrap()];
+        let channel =
+            |name: &str| retention.channels[&name.parse::<openagents_protocol::ChannelName>().unwrap()];
         assert!(channel("decisions").is_everything());
         assert_eq!(channel("builds").max_age, Some(Duration::from_hours(1)));
         assert_eq!(channel("builds").max_bytes, Some(1 << 20));

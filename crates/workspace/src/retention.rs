@@ -25,6 +25,9 @@ use crate::workspace::{Inner, Workspace};
 /// Records removed in one step: what a transaction of the log holds up others for.
 const BATCH: usize = 512;
 
+/// And about the most bytes of them in memory.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// What is removed when it is old or too much, and what is not.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -264,7 +267,7 @@ impl Workspace {
                 .view
                 .merge(streams.clone(), after, round.reach, limit)
                 .await?;
-            let records = inner.log.read_at(page).await?;
+            let records = inner.log.read_some(page, Direction::Forward, BATCH_BYTES).await?;
             let overdue = Overdue {
                 age: None,
                 excess,

@@ -131,16 +131,14 @@ pub(super) fn converse_less(
         Some(id) => index::last_entry(transaction, id, i64::MAX)?,
         None => None,
     };
-    match newest {
-        Some((sequence, _)) => converse(transaction, one, other, sequence),
-        None => {
-            let mut statement =
-                transaction.prepare_cached("DELETE FROM conversations WHERE agent = ?1 AND other = ?2")?;
-            statement.execute((one.as_str(), other.as_str()))?;
-            statement.execute((other.as_str(), one.as_str()))?;
-            Ok(())
-        }
+    if let Some((sequence, _)) = newest {
+        return converse(transaction, one, other, sequence);
     }
+    let mut statement =
+        transaction.prepare_cached("DELETE FROM conversations WHERE agent = ?1 AND other = ?2")?;
+    statement.execute((one.as_str(), other.as_str()))?;
+    statement.execute((other.as_str(), one.as_str()))?;
+    Ok(())
 }
 
 /// What was said of one message.

@@ -327,6 +327,9 @@ impl Workspace {
             .unwrap_or(usize::MAX)
             .saturating_add(limit + 1);
         let chunk = wanted.clamp(SMALLEST_CHUNK, HISTORY_CHUNK);
+        // What is before a horizon is gone, also in the moments in which it is still listed.
+        let snapshot = self.snapshot();
+        let horizons = &snapshot.state.horizons;
         loop {
             let (records, next) = self
                 .history_chunk(&history.stream, from, direction, chunk)
@@ -334,7 +337,7 @@ impl Workspace {
             for record in records {
                 let readable = record.is_message()
                     && record.body.is_some()
-                    && history.since < record.sequence
+                    && history.since.max(horizons.of(&record.header.destination)) < record.sequence
                     && is_visible(&caller.agent_id, &record.header);
                 if !readable {
                     continue;

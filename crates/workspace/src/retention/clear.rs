@@ -7,7 +7,7 @@ use openagents_protocol::{Address, Sequence};
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Fate, Stream, Unlisted};
 
-use super::{BATCH, stream_of};
+use super::{BATCH, BATCH_BYTES, stream_of};
 use crate::commit::{Commit, streams};
 use crate::follower::indexed;
 use crate::recent::Kept;
@@ -39,11 +39,15 @@ impl Inner {
             if listed.is_empty() {
                 return self.forget_removed().await;
             }
-            let records = self.log.read_at(listed.clone()).await?;
+            let records = self
+                .log
+                .read_some(listed, Direction::Forward, BATCH_BYTES)
+                .await?;
             if records.is_empty() {
                 tracing::warn!(%place, "the view lists records that the log does not have; `openagents rebuild` puts it right");
                 return Ok(());
             }
+            let sequences: Vec<Sequence> = records.iter().map(|record| record.sequence).collect();
             let snapshot = self.committed.load_full();
             let unlisted: Vec<Unlisted> = records
                 .into_iter()
@@ -54,7 +58,7 @@ impl Inner {
                 self.uncount_channel_events(channel, counted as u64);
             }
             self.view.unlist(unlisted).await?;
-            self.recent.remove(&listed);
+            self.recent.remove(&sequences);
         }
     }
 

@@ -7,8 +7,8 @@ use openagents_protocol::{Address, AgentId, Sequence};
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Stream};
 
-use super::{BATCH, millis};
-use crate::commit::Commit;
+use super::{BATCH, BATCH_BYTES, millis};
+use crate::commit::bytes_of;
 use crate::state::{Presence, State};
 use crate::workspace::Inner;
 
@@ -91,7 +91,7 @@ impl Inner {
             .view
             .page(stream, bounds, Direction::Forward, 0, BATCH)
             .await?;
-        self.log.read_at(page).await
+        self.log.read_some(page, Direction::Forward, BATCH_BYTES).await
     }
 
     /// The last record of a stream after which there are about so many bytes of others; zero where it has fewer.
@@ -111,16 +111,16 @@ impl Inner {
             let page = self
                 .view
                 .page(stream.clone(), bounds, Direction::Backward, 0, BATCH);
-            let records = self.log.read_at(page.await?).await?;
-            let Some(oldest) = records.first() else {
+            let records = self.log.read_some(page.await?, Direction::Backward, BATCH_BYTES);
+            let records = records.await?;
+            let Some(oldest) = records.last() else {
                 return Ok(Sequence::ZERO);
             };
             before = oldest.sequence;
-            for record in records.into_iter().rev() {
-                let sequence = record.sequence;
-                passed += Commit::new(record).bytes() as u64;
+            for record in &records {
+                passed += bytes_of(record) as u64;
                 if bytes < passed {
-                    return Ok(sequence);
+                    return Ok(record.sequence);
                 }
             }
         }
