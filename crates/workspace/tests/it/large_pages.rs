@@ -164,13 +164,13 @@ async fn events_and_conversations_end_their_pages_early() {
             .list_conversations(&caller("bob"), list)
             .await
             .unwrap();
-        let last: Vec<_> = page
+        let newest: Vec<_> = page
             .conversations
             .into_iter()
             .filter_map(|it| it.last_message)
             .collect();
-        check_page(&last);
-        found.extend(last.iter().map(|message| message.sequence));
+        check_page(&newest);
+        found.extend(newest.iter().map(|message| message.sequence));
         before = found.last().map(|last| last.get());
         if !page.has_more {
             break;
