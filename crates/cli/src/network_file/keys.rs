@@ -240,6 +240,7 @@ pub(super) struct Retention {
 
 /// What is kept in a channel.
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the keys")]
 pub(super) struct Keep {
     pub(super) max_age: Option<Period>,
     pub(super) max_events: Option<u64>,

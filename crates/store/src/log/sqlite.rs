@@ -804,6 +804,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_space_of_removed_records_is_used_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Os);
+        let file = directory.path().join(SqliteLog::FILE);
+        let mut lengths = Vec::new();
+        for round in 0..4 {
+            let added = (round * 2_000..(round + 1) * 2_000).map(entry).collect();
+            let sequences = log.append(added).await.unwrap();
+            let full = log.size().await.unwrap();
+            log.remove(sequences).await.unwrap();
+            let rest = log.size().await.unwrap();
+            assert!(rest < full / 4, "{rest} bytes of {full} are left");
+            // It empties the write-ahead log.
+            log.erase(Vec::new()).await.unwrap();
+            lengths.push(std::fs::metadata(&file).unwrap().len());
+        }
+        assert!(lengths[3] < lengths[0] + lengths[0] / 10, "{lengths:?}");
+        assert_eq!(
+            log.read(Sequence::ZERO, 10).await.unwrap().len(),
+            4,
+            "the last of each round"
+        );
+        log.close().await.unwrap();
+        drop(log);
+        let log = open(directory.path(), Durability::Os);
+        assert_eq!(log.head(), Sequence::new(8_000));
+    }
+
+    #[tokio::test]
     async fn a_record_that_is_not_what_was_written_is_not_handed_out() {
         let directory = tempfile::tempdir().unwrap();
         let log = open(directory.path(), Durability::Fsync);
