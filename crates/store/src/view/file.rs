@@ -86,9 +86,6 @@ pub(super) fn discard(path: &Path) -> Result<(), Error> {
     if crate::directory::is_empty(path) {
         return Ok(());
     }
-    if mark(path).exists() {
-        return set_aside(path);
-    }
     match start_over(path, None) {
         Err(error) if error.is_damage() => set_aside(path),
         outcome => outcome,
