@@ -156,13 +156,13 @@ async fn events_and_conversations_end_their_pages_early() {
 
     let (mut found, mut before) = (Vec::new(), None);
     loop {
-        let list = ListConversations {
+        let params = ListConversations {
             limit: Some(1000),
             before,
         };
         let page = room
             .workspace
-            .list_conversations(&caller("bob"), list)
+            .list_conversations(&caller("bob"), params)
             .await
             .unwrap();
         let last: Vec<_> = page
