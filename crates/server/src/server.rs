@@ -259,7 +259,7 @@ async fn serve_socket(mut socket: Socket, port: Port, host: &Arc<Host>) {
 }
 
 /// The most requests at once over one connection of HTTP/2.
-const MAX_STREAMS: u32 = 100;
+const MAX_STREAMS: u32 = 32;
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADERS: usize = 16 * 1024;

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use sample::Sample;
-use traffic::{AGENTS, Agent, Seen};
+use traffic::{AGENTS, Agent, ROOMS, Seen};
 
 /// The part of the samples that is left out of the trends: caches fill at first.
 const WARM_UP: usize = 5;
@@ -81,7 +81,12 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
     let (server, port) = Peer::start(&peer, &serve)
         .await
         .context("build the whole package first")?;
-    let port = port.parse()?;
+    let port: u16 = port.parse()?;
+    let observer = AgentClient::new("observer");
+    observer.connect_to_server("127.0.0.1", port).await?;
+    for room in &ROOMS[1..] {
+        observer.workspace().create_channel(room, "").await?;
+    }
     let seen = Arc::new(Seen::default());
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
     let agents = TaskTracker::new();
@@ -94,7 +99,7 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
     running.push(agents.spawn(mortals));
     running.push(agents.spawn(official(port, Arc::clone(&seen), stop.clone())));
 
-    let samples = watch(&wish, &server, port, &data, &seen).await?;
+    let samples = watch(&wish, &server, &observer, &data, &seen).await?;
     stop.cancel();
     let mut ticks = interval(Duration::from_millis(50));
     let settled = async {
@@ -107,6 +112,7 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
     for task in running {
         task.await??;
     }
+    observer.disconnect().await;
     server.signal("TERM").await?;
     anyhow::ensure!(server.ended().await?.success(), "the server did not end in order");
     let mut wrong = seen.wrong();
@@ -123,12 +129,10 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
 async fn watch(
     wish: &Wish,
     server: &Peer,
-    port: u16,
+    observer: &AgentClient,
     data: &Path,
     seen: &Seen,
 ) -> anyhow::Result<Vec<Sample>> {
-    let observer = AgentClient::new("observer");
-    observer.connect_to_server("127.0.0.1", port).await?;
     say(&format!(
         "seed {}, {} s, a sample every {} s; sizes in KiB, times in ms",
         wish.seed,
@@ -147,7 +151,6 @@ async fn watch(
         say(&format!("{:>8}{}", begun.elapsed().as_secs(), sample.row()));
         samples.push(sample);
     }
-    observer.disconnect().await;
     Ok(samples)
 }
 

@@ -141,13 +141,13 @@ impl Scene {
     async fn go_on(&self, data: &str, head: Sequence) -> anyhow::Result<Vec<String>> {
         let restored = messages(&self.records(data).await?);
         assert!(restored.iter().all(|(_, sequence)| *sequence <= head.get()));
-        let [sent, received] = ["sent", "received"].map(|kind| format!("{kind}-{data}"));
+        let [outbox, inbox] = ["sent", "received"].map(|kind| format!("{kind}-{data}"));
         let (server, port) = self.serve(data).await?;
-        let receiver = self.receive(&port, &received).await?;
+        let receiver = self.receive(&port, &inbox).await?;
         let sender = format!("sender-{data}");
-        let arguments = ["send", &port, &sender, "receiver", &self.text(&sent)];
+        let arguments = ["send", &port, &sender, "receiver", &self.text(&outbox)];
         let (sender, _) = self.start(&arguments).await?;
-        self.wait(&[&sent], |lines| 200 < acked(lines).len()).await?;
+        self.wait(&[&outbox], |lines| 200 < acked(lines).len()).await?;
         sender.kill().await?;
         server.signal("TERM").await?;
         assert!(within(LIMIT, server.ended()).await?.success());
@@ -156,20 +156,20 @@ impl Scene {
         assert_eq!(log[..restored.len()], restored);
 
         let (server, port) = self.serve(data).await?;
-        let again = format!("{received}-again");
+        let again = format!("{inbox}-again");
         let receiver = self.receive(&port, &again).await?;
         let everything = |lines: &[Line]| {
             let handled: HashSet<&str> = lines.iter().filter_map(Line::handled).collect();
             log.iter().all(|(id, _)| handled.contains(id.as_str()))
         };
-        let mut lives = self.wait(&["received", &received, &again], everything).await?;
+        let mut lives = self.wait(&["received", &inbox, &again], everything).await?;
         receiver.kill().await?;
         server.kill().await?;
         let mut first = ledger::read(&self.path("sent"))?;
         // What came later than what was restored never happened.
         first.retain(|line| !matches!(line, Line::Acked(_, sequence) if head.get() < *sequence));
         lives[0].retain(|line| !matches!(line, Line::Handled(_, sequence) if head.get() < *sequence));
-        let senders = [first, ledger::read(&self.path(&sent))?];
+        let senders = [first, ledger::read(&self.path(&outbox))?];
         Ok(ledger::check(&log, &senders, &lives))
     }
 }

@@ -42,7 +42,8 @@ async fn a_reader_stopped_for_a_minute_under_load_gets_everything_in_order() -> 
     reader.signal("STOP").await?;
     let until = tokio::time::Instant::now() + STOPPED;
     let mut sent = 0;
-    while tokio::time::Instant::now() < until {
+    // As many as do not fit in any queue, however long that takes.
+    while tokio::time::Instant::now() < until || sent <= 4096 {
         // The reader gets the message; another agent gets the event at once, all the time.
         let mut message = Event::new("direct.message.received").to("agent:receiver");
         message.event_id = format!("sender-{sent}");
@@ -71,7 +72,6 @@ async fn a_reader_stopped_for_a_minute_under_load_gets_everything_in_order() -> 
     });
     let expected = (0..sent).map(|number| format!("sender-{number}"));
     assert!(ids.eq(expected), "{} of {sent}", handled.len());
-    assert!(4096 < sent, "there was hardly any load: {sent}");
     reader.kill().await?;
     workspace.stop().await;
     Ok(())

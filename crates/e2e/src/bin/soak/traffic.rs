@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 /// Agents in this process.
 pub(crate) const AGENTS: u64 = 12;
 
-const ROOMS: [&str; 4] = ["general", "room1", "room2", "room3"];
+/// Channels; the first is there from the beginning.
+pub(crate) const ROOMS: [&str; 4] = ["general", "room1", "room2", "room3"];
 
 /// How long an agent rests between two things, in milliseconds.
 const REST: (u64, u64) = (20, 180);
