@@ -573,13 +573,14 @@ class WorkerAgent:
         workspace = self.workspace()
         place = workspace.channel(where) if where.startswith(("#", "channel:")) else workspace.agent(where)
         found: list[dict[str, Any]] = []
-        before = None
-        for _ in range(_MOST_SEARCHED // _SEARCHED_AT_ONCE):
-            messages = await place.get_messages(limit=_SEARCHED_AT_ONCE, before=before)
-            found += [message for message in messages if message["sender_id"] == sender_id]
-            if limit <= len(found) or len(messages) < _SEARCHED_AT_ONCE:
+        before, searched = None, 0
+        while searched < _MOST_SEARCHED:
+            page = await place._native.get_messages({"limit": _SEARCHED_AT_ONCE, "before": before})
+            found += [message for message in page["messages"] if message["sender_id"] == sender_id]
+            searched += len(page["messages"])
+            if limit <= len(found) or not page["has_more"] or not page["messages"]:
                 break
-            before = messages[-1]["sequence"]
+            before = page["messages"][-1]["sequence"]
         return found[:limit]
 
     def __repr__(self) -> str:
@@ -619,8 +620,7 @@ class _LoopThread:
 
 
 async def _page(native: Any, limit: int, offset: int) -> dict[str, Any]:
-    page: dict[str, Any] = await native.get_messages({"limit": limit, "offset": offset})
-    page["total_count"] = offset + len(page["messages"])
+    page: dict[str, Any] = await native.get_messages({"limit": limit, "offset": offset, "count": True})
     return page
 
 
