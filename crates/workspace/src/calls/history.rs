@@ -68,9 +68,12 @@ impl Workspace {
         let has_more = has_more || told == Told::Some;
         // At the end of the history it is known for certain.
         let read_to_the_end = from_the_end && !has_more && !messages.is_empty();
-        let total_count = total_count.map(|counted| match read_to_the_end {
-            true => offset.saturating_add(messages.len() as u64),
-            false => counted,
+        let total_count = total_count.map(|counted| {
+            if read_to_the_end {
+                offset.saturating_add(messages.len() as u64)
+            } else {
+                counted
+            }
         });
         Ok(Messages {
             messages,
