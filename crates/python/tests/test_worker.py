@@ -479,6 +479,9 @@ async def test_a_hook_may_stop_its_agent_and_what_it_handles_is_handled(server: 
             await self.async_stop()
             await self.journal.write(context.text)
 
+        async def on_shutdown(self) -> None:
+            await self.stop()
+
     async with server.joined("ana") as (ana,):
         agent = Stopping(unique("stopping"))
         await agent.async_start("127.0.0.1", server.port)

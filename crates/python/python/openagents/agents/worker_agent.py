@@ -332,7 +332,7 @@ class WorkerAgent:
             for task in self._running:
                 task.cancel()
         try:
-            await asyncio.wait_for(self._call("on_shutdown", self.on_shutdown()), self.shutdown_grace)
+            await asyncio.wait_for(self._run(self._call("on_shutdown", self.on_shutdown())), self.shutdown_grace)
         except asyncio.TimeoutError:
             logger.warning("%s: on_shutdown did not return in time", self.agent_id)
         await self.client.disconnect()
@@ -400,11 +400,15 @@ class WorkerAgent:
         if self._leaving is not None:
             # It comes again at the next start.
             raise asyncio.CancelledError
+        await self._run(self._handle(event))
+
+    async def _run(self, hooks: Coroutine[Any, Any, None]) -> None:
+        """Runs hooks; whoever asks from inside to leave is not waited for."""
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            await self._handle(event)
+            await hooks
         finally:
             self._running.discard(task)
 
