@@ -8,6 +8,7 @@ was just built. Run it on a machine that does nothing else.
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import pathlib
@@ -46,6 +47,8 @@ def our_site() -> pathlib.Path:
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(ROOT / "crates" / "python" / "python" / "openagents", package)
     shutil.copy2(TARGET / "release" / "libopenagents_python.so", package / "_native.abi3.so")
+    # As an installation does.
+    compileall.compile_dir(package, quiet=1)
     return site
 
 

@@ -279,6 +279,9 @@ pub struct ListMessages {
     /// Passes over this many first; default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// Whether to tell how many there are altogether; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<bool>,
 }
 
 /// Which messages of a channel or conversation a REST request wants; see [`ListMessages`].
@@ -294,6 +297,8 @@ pub struct Page {
     pub after: Option<u64>,
     /// Passes over this many first; default 0.
     pub offset: Option<u64>,
+    /// Whether to tell how many there are altogether; default false.
+    pub count: Option<bool>,
 }
 
 impl Page {
@@ -330,6 +335,7 @@ impl Page {
             before: self.before,
             after: self.after,
             offset: self.offset,
+            count: self.count,
         }
     }
 }
@@ -345,6 +351,10 @@ pub struct Messages {
     /// What was said up to this sequence is removed, because it was older or more than is kept; none: nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_through: Option<Sequence>,
+    /// How many there are altogether, wherever the page begins; only where it was asked for. Restricted messages of others,
+    /// and deleted direct ones, may count until the page that ends the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_count: Option<u64>,
 }
 
 /// A message as the history tells it.

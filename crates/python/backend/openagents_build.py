@@ -102,7 +102,8 @@ def shipped(path: pathlib.Path) -> bool:
     """Whether a file is source: neither built nor only for tests."""
     parts = path.parts
     only_tested = any(part in NOT_SHIPPED for part in parts[2:4])
-    return not only_tested and "__pycache__" not in parts and not path.name.endswith((".so", ".pyd"))
+    left_by_tools = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return not only_tested and not left_by_tools and not path.name.endswith((".so", ".pyd"))
 
 
 def moved_to_top(text: str) -> str:

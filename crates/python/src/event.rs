@@ -86,9 +86,10 @@ impl Event {
         }
         if let Some(metadata) = metadata {
             let metadata = metadata.bind(py);
-            event.metadata = match metadata.is_empty()? {
-                true => None,
-                false => Some(json::write_object("metadata", metadata)?),
+            event.metadata = if metadata.is_empty()? {
+                None
+            } else {
+                Some(json::write_object("metadata", metadata)?)
             };
         }
         Ok(event)

@@ -22,9 +22,26 @@ pub(crate) struct Reader {
     source: Mutex<Option<Arc<tokio::sync::Mutex<Deliveries>>>>,
     patterns: Vec<Pattern>,
     /// What crossed already; shared with the wait that fetches more.
-    ready: Arc<Mutex<VecDeque<Delivery>>>,
+    ready: Arc<Mutex<Ready>>,
     current: Mutex<Option<Delivery>>,
     listeners: Arc<Listeners>,
+}
+
+#[derive(Default)]
+struct Ready {
+    deliveries: VecDeque<Delivery>,
+    /// Nobody takes any more: a wait that was cancelled may still bring something, which counts as handled.
+    closed: bool,
+}
+
+impl Ready {
+    fn add(&mut self, batch: Vec<Delivery>) {
+        if self.closed {
+            batch.into_iter().for_each(Delivery::finish);
+        } else {
+            self.deliveries.extend(batch);
+        }
+    }
 }
 
 impl Reader {
@@ -57,7 +74,7 @@ impl Reader {
     /// The next event of those that are here; `None` when there is none.
     fn take(&self) -> Option<Event> {
         loop {
-            let next = lock(&self.ready).pop_front();
+            let next = lock(&self.ready).deliveries.pop_front();
             let before = lock(&self.current).take();
             let Some(delivery) = next else {
                 if let Some(delivery) = before {
@@ -91,7 +108,7 @@ impl Reader {
             let mut deliveries = source.lock().await;
             match tokio::time::timeout(timeout, deliveries.next_batch(BATCH)).await {
                 Ok(batch) => {
-                    lock(&ready).extend(batch?);
+                    lock(&ready).add(batch?);
                     Some(true)
                 }
                 Err(_) => Some(false),
@@ -127,10 +144,12 @@ impl Reader {
         if let Some(delivery) = current {
             delivery.finish_now();
         }
-        let unread = std::mem::take(&mut *lock(&self.ready));
-        for delivery in unread {
-            delivery.finish();
-        }
+        let closed = Ready {
+            closed: true,
+            ..Ready::default()
+        };
+        let unread = std::mem::replace(&mut *lock(&self.ready), closed);
+        unread.deliveries.into_iter().for_each(Delivery::finish);
         let source = lock(&self.source).take();
         if source.is_some() {
             self.listeners.remove_reader();

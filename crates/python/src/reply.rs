@@ -82,7 +82,7 @@ pub(crate) fn maybe_answer(py: Python<'_>, event: Option<CoreEvent>) -> PyResult
     Ok(shown.into_any().unbind())
 }
 
-/// Starts reading a page of messages, as a dictionary says: `limit`, `offset`, `before`, `after`.
+/// Starts reading a page of messages, as a dictionary says: `limit`, `offset`, `before`, `after`, `count`.
 pub(crate) fn start_page<'py>(
     py: Python<'py>,
     mut reading: GetMessages,
@@ -101,10 +101,13 @@ pub(crate) fn start_page<'py>(
     if let Some(after) = wanted.after {
         reading = reading.after(Sequence::new(after));
     }
+    if wanted.count == Some(true) {
+        reading = reading.counted();
+    }
     awaitable::start(py, async move { reading.page().await }, show_page)
 }
 
-/// A page of messages: `messages`, `has_more`.
+/// A page of messages: `messages`, `has_more`, `total_count`.
 fn show_page(py: Python<'_>, outcome: Result<Messages, CallError>) -> PyResult<Py<PyAny>> {
     let page = outcome.map_err(|problem| error::call(py, &problem))?;
     let shown = PyDict::new(py);
@@ -115,6 +118,7 @@ fn show_page(py: Python<'_>, outcome: Result<Messages, CallError>) -> PyResult<P
         .collect();
     shown.set_item("messages", messages?)?;
     shown.set_item("has_more", page.has_more)?;
+    shown.set_item("total_count", page.total_count)?;
     Ok(shown.into_any().unbind())
 }
 

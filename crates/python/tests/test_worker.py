@@ -240,6 +240,9 @@ async def test_the_helpers_do_what_they_say(server: Server, tmp_path: pathlib.Pa
         assert (await agent.send_event(Event("custom.event", destination_id="channel:general"))).success
         page = await agent.get_channel_messages(channel.name, limit=2)
         assert ([m["text"] for m in page["messages"]], page["has_more"]) == (["a reply", "by content"], True)
+        assert page["total_count"] == 3
+        last = await agent.get_channel_messages(channel.name, limit=2, offset=2)
+        assert (len(last["messages"]), last["total_count"], last["has_more"]) == (1, 3, False)
         direct = await agent.get_direct_messages(with_agent=peer.agent_id)
         assert (len(direct["messages"]), direct["total_count"], direct["has_more"]) == (2, 2, False)
         assert [m["text"] for m in await agent.get_recent_channel_messages(channel.name, count=1)] == ["a reply"]
@@ -475,6 +478,9 @@ async def test_a_hook_may_stop_its_agent_and_what_it_handles_is_handled(server: 
             await self.stop()
             await self.async_stop()
             await self.journal.write(context.text)
+
+        async def on_shutdown(self) -> None:
+            await self.stop()
 
     async with server.joined("ana") as (ana,):
         agent = Stopping(unique("stopping"))

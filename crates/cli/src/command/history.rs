@@ -68,6 +68,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<
         before,
         after,
         offset: None,
+        count: None,
     };
     let page = outcome::ask(client, query).await?;
     let mut messages = page.messages;

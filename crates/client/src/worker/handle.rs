@@ -131,7 +131,8 @@ impl Worker {
         self.workspace().agents().await
     }
 
-    /// A page of the messages of a channel, newest first: at most this many (1 to 1,000), after passing over some.
+    /// A page of the messages of a channel, newest first: at most this many (1 to 1,000), after passing over some, and how
+    /// many there are altogether.
     pub async fn get_channel_messages(
         &self,
         channel: &str,
@@ -139,10 +140,11 @@ impl Worker {
         offset: u64,
     ) -> Result<Messages, CallError> {
         let channel = self.workspace().channel(channel);
-        channel.get_messages(limit).offset(offset).page().await
+        channel.get_messages(limit).offset(offset).counted().page().await
     }
 
-    /// A page of the conversation with an agent, newest first: at most this many (1 to 1,000), after passing over some.
+    /// A page of the conversation with an agent, newest first: at most this many (1 to 1,000), after passing over some, and
+    /// how many there are altogether.
     pub async fn get_direct_messages(
         &self,
         with_agent: &str,
@@ -150,7 +152,7 @@ impl Worker {
         offset: u64,
     ) -> Result<Messages, CallError> {
         let agent = self.workspace().agent(with_agent);
-        agent.get_messages(limit).offset(offset).page().await
+        agent.get_messages(limit).offset(offset).counted().page().await
     }
 
     /// The newest messages of a channel, newest first, at most this many (1 to 1,000).

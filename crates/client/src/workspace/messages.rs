@@ -33,6 +33,12 @@ impl GetMessages {
         self
     }
 
+    /// Asks also how many there are altogether: [`Messages::total_count`].
+    pub fn counted(mut self) -> Self {
+        self.query.count = Some(true);
+        self
+    }
+
     /// Passes over this many first.
     pub fn offset(mut self, messages: u64) -> Self {
         self.query.offset = Some(messages);

@@ -143,7 +143,13 @@ class _Feed:
     def _begin(self, lane: _native.Lane) -> None:
         task = self.loop.create_task(self._work(lane), name="openagents-handlers")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # What ends the program, such as `SystemExit`: the loop has raised it already.
+            task.exception()
 
     def _ended(self) -> None:
         self._dispatcher.forget(self)

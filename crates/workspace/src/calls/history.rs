@@ -58,12 +58,29 @@ impl Workspace {
     /// `forbidden`.
     pub async fn list_messages(&self, caller: &Caller, params: ListMessages) -> Result<Messages, ErrorBody> {
         let removed_through = self.removed_of(caller, &params);
+        let total_count = match params.count {
+            Some(true) => Some(self.count_messages(caller, &params).await?),
+            _ => None,
+        };
+        let from_the_end = params.before.is_none() && params.after.is_none();
+        let offset = params.offset.unwrap_or(0);
         let (records, has_more) = self.read_messages(caller, params).await?;
         let (messages, told) = self.tell_messages(records).await?;
+        let has_more = has_more || told == Told::Some;
+        // At the end of the history it is known for certain.
+        let read_to_the_end = from_the_end && !has_more && !messages.is_empty();
+        let total_count = total_count.map(|counted| {
+            if read_to_the_end {
+                offset.saturating_add(messages.len() as u64)
+            } else {
+                counted
+            }
+        });
         Ok(Messages {
             messages,
-            has_more: has_more || told == Told::Some,
+            has_more,
             removed_through,
+            total_count,
         })
     }
 
@@ -84,6 +101,23 @@ impl Workspace {
             (None, None) => return None,
         };
         (through != Sequence::ZERO).then_some(through)
+    }
+
+    /// How many messages a history has, as far as that is known without reading it.
+    async fn count_messages(&self, caller: &Caller, params: &ListMessages) -> Result<u64, ErrorBody> {
+        match self.history_of(caller, params).await?.stream {
+            Stream::Channel(channel) => {
+                let tally = self.tally(&channel).await?;
+                Ok(tally.posts + tally.replies)
+            }
+            Stream::Conversation(_, other) => self.count_conversation(caller, &other).await,
+            Stream::Thread(root) => {
+                let annotations = self.inner().annotations(vec![root]).await;
+                let annotations = annotations.map_err(|error| unreadable(&error))?;
+                Ok(annotations.first().map_or(0, |root| root.replies))
+            }
+            _ => Ok(0),
+        }
     }
 
     /// [`Workspace::list_messages`], as the records that the messages are told from, and whether there are more.

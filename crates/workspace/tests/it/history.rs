@@ -77,6 +77,7 @@ async fn pages_join_without_gap_or_overlap_in_both_directions() {
         .filter_map(|message| message.text())
         .collect();
     assert_eq!(texts, ["499", "498"]);
+    assert_eq!(found.total_count, None, "nobody asked");
     room.workspace.close().await;
 }
 
@@ -109,5 +110,35 @@ async fn a_read_that_waits_ends_with_the_first_event() {
             .is_empty()
     );
     drop(bob);
+    room.workspace.close().await;
+}
+
+#[tokio::test]
+async fn how_many_there_are_is_told_where_it_is_asked_for() {
+    let room = Room::open().await;
+    for number in 0..5 {
+        room.post("alice", &number.to_string()).await;
+    }
+    let counted = async |channel: Option<&str>, agent_id: Option<&str>, limit, offset| {
+        let params = ListMessages {
+            channel: channel.map(str::to_owned),
+            agent_id: agent_id.map(str::to_owned),
+            limit: Some(limit),
+            offset: Some(offset),
+            count: Some(true),
+            ..Default::default()
+        };
+        let found = room.workspace.list_messages(&caller("alice"), params).await;
+        let found = found.unwrap();
+        (found.messages.len(), found.total_count)
+    };
+    for (limit, offset, messages) in [(2, 0, 2), (2, 4, 1), (5, 0, 5), (2, 9, 0)] {
+        assert_eq!(
+            counted(Some("general"), None, limit, offset).await,
+            (messages, Some(5)),
+            "{limit} after {offset}"
+        );
+    }
+    assert_eq!(counted(None, Some("alice"), 2, 0).await, (0, Some(0)));
     room.workspace.close().await;
 }

@@ -332,7 +332,7 @@ class WorkerAgent:
             for task in self._running:
                 task.cancel()
         try:
-            await asyncio.wait_for(self._call("on_shutdown", self.on_shutdown()), self.shutdown_grace)
+            await asyncio.wait_for(self._run(self._call("on_shutdown", self.on_shutdown())), self.shutdown_grace)
         except asyncio.TimeoutError:
             logger.warning("%s: on_shutdown did not return in time", self.agent_id)
         await self.client.disconnect()
@@ -400,11 +400,15 @@ class WorkerAgent:
         if self._leaving is not None:
             # It comes again at the next start.
             raise asyncio.CancelledError
+        await self._run(self._handle(event))
+
+    async def _run(self, hooks: Coroutine[Any, Any, None]) -> None:
+        """Runs hooks; whoever asks from inside to leave is not waited for."""
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            await self._handle(event)
+            await hooks
         finally:
             self._running.discard(task)
 
@@ -573,13 +577,14 @@ class WorkerAgent:
         workspace = self.workspace()
         place = workspace.channel(where) if where.startswith(("#", "channel:")) else workspace.agent(where)
         found: list[dict[str, Any]] = []
-        before = None
-        for _ in range(_MOST_SEARCHED // _SEARCHED_AT_ONCE):
-            messages = await place.get_messages(limit=_SEARCHED_AT_ONCE, before=before)
-            found += [message for message in messages if message["sender_id"] == sender_id]
-            if limit <= len(found) or len(messages) < _SEARCHED_AT_ONCE:
+        before, searched = None, 0
+        while searched < _MOST_SEARCHED:
+            page = await place._native.get_messages({"limit": _SEARCHED_AT_ONCE, "before": before})
+            found += [message for message in page["messages"] if message["sender_id"] == sender_id]
+            searched += len(page["messages"])
+            if limit <= len(found) or not page["has_more"] or not page["messages"]:
                 break
-            before = messages[-1]["sequence"]
+            before = page["messages"][-1]["sequence"]
         return found[:limit]
 
     def __repr__(self) -> str:
@@ -619,8 +624,7 @@ class _LoopThread:
 
 
 async def _page(native: Any, limit: int, offset: int) -> dict[str, Any]:
-    page: dict[str, Any] = await native.get_messages({"limit": limit, "offset": offset})
-    page["total_count"] = offset + len(page["messages"])
+    page: dict[str, Any] = await native.get_messages({"limit": limit, "offset": offset, "count": True})
     return page
 
 
