@@ -190,8 +190,9 @@ fn test_with_soak(place: &Place) -> Result<()> {
     with_python(program, place)?.run()
 }
 
-/// Tells the tests which Pythons have their packages.
+/// Tells the tests which Pythons have their packages, and where ours is.
 fn with_python(mut program: Program, place: &Place) -> Result<Program> {
+    program = program.env(python::PACKAGE_VARIABLE, python::build(place)?);
     for environment in &python::ENVIRONMENTS {
         program = program.env(environment.variable, python::prepare(place, environment)?);
     }

@@ -69,6 +69,19 @@ pub(crate) fn prepare(place: &Place, environment: &Environment) -> Result<PathBu
     Ok(python)
 }
 
+/// Tells the tests which folder has our package, for an interpreter with what it needs.
+pub(crate) const PACKAGE_VARIABLE: &str = "OPENAGENTS_TEST_PACKAGE";
+
+/// Builds the package and puts it together as an installation would; gives the folder to import it from.
+pub(crate) fn build(place: &Place) -> Result<PathBuf> {
+    place
+        .cargo()
+        .args(["build", "--package", "openagents-python"])
+        .args(["--package", "openagents-cli", "--bin", "openagents", "--lib"])
+        .run()?;
+    stage(place, &place.target.join("debug"))
+}
+
 /// Checks the types of the package, and runs its tests against the server of this source.
 pub(crate) fn check(place: &Place) -> Result<()> {
     run_tests(place, &[])
@@ -81,13 +94,8 @@ pub(crate) fn check_fully(place: &Place) -> Result<()> {
 
 fn run_tests(place: &Place, selection: &[&str]) -> Result<()> {
     let python = prepare(place, &TESTS)?;
-    place
-        .cargo()
-        .args(["build", "--package", "openagents-python"])
-        .args(["--package", "openagents-cli", "--bin", "openagents", "--lib"])
-        .run()?;
+    let site = build(place)?;
     let built = place.target.join("debug");
-    let site = stage(place, &built)?;
     let with_package = |program: Program| {
         program
             .env("PYTHONPATH", &site)

@@ -63,7 +63,10 @@ impl NetworkFile {
         let file: File = serde_ignored::deserialize(serde_norway::Deserializer::from_str(text), note)?;
         let mut effect = Effect::default();
         take_network(file.network, folder, config, &mut effect)?;
-        config.legacy.network_id = file.network_profile.and_then(|profile| profile.network_id);
+        if let Some(profile) = file.network_profile {
+            config.legacy.profile = profile.shown();
+            config.legacy.network_id = profile.network_id;
+        }
         if let Some(workspace) = file.workspace {
             workspace::take(workspace, config)?;
         }
@@ -374,7 +377,8 @@ network_profile: {discoverable: false}
         network.version
         network_profile.authentication
         network_profile.discoverable
-        network_profile.name
+        network_profile.host
+        network_profile.port
         ");
         assert_eq!(config.limits.max_connections, 100);
     }
@@ -457,6 +461,43 @@ network_profile: {discoverable: false}
              {name: core.shared_cache, enabled: true}]",
         );
         assert!(!config.legacy.mods.discovery && config.legacy.mods.shared_cache);
+        assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
+    }
+
+    #[test]
+    fn official_clients_are_told_who_comes_and_goes_where_that_is_wanted() {
+        let (file, config) = network(
+            "mods: [{name: discovery.agent_discovery, config: {broadcast_connection: true, \
+             broadcast_disconnection: true, max_file_size: 1}}, \
+             {name: workspace.messaging, config: {broadcast_connection: true}}, \
+             {name: core.shared_cache, config: {broadcast_connection: true, colour: red}}]",
+        );
+        let mods = &config.legacy.mods;
+        assert!(mods.broadcast_connection && mods.broadcast_disconnection);
+        assert_eq!(
+            file.without_effect,
+            [
+                "network.mods[2].config.colour",
+                "network.mods[0].config.max_file_size (discovery.agent_discovery has no such key)",
+                "network.mods[1].config.broadcast_connection (workspace.messaging has no such key)",
+                "network.mods[2].config.broadcast_connection (core.shared_cache has no such key)",
+            ]
+        );
+        let (_, config) = network("mods: [{name: discovery.agent_discovery}]");
+        assert!(!config.legacy.mods.broadcast_connection && !config.legacy.mods.broadcast_disconnection);
+    }
+
+    #[test]
+    fn clients_are_shown_what_the_profile_says() {
+        let (file, config) = parse(
+            "{network: {name: a}, network_profile: {network_id: a-1, readme: '# A', tags: [x, y], capacity: 7}}",
+        );
+        assert_eq!(config.legacy.network_id.as_deref(), Some("a-1"));
+        let shown = serde_json::Value::Object(config.legacy.profile);
+        assert_eq!(
+            shown,
+            serde_json::json!({"network_id": "a-1", "readme": "# A", "tags": ["x", "y"], "capacity": 7})
+        );
         assert!(file.without_effect.is_empty(), "{:?}", file.without_effect);
     }
 

@@ -121,6 +121,24 @@ impl Draft {
     ///
     /// Names the field and the rule it breaks.
     pub fn parse(event: Event) -> Result<Self, ErrorBody> {
+        Self::read(event, is_reserved)
+    }
+
+    /// Parses what was translated from another interface, whose agents know nothing of these rules: they need be no member
+    /// of the channel that they write to, and may use any name but those that the workspace gives out.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and the rule it breaks.
+    pub fn parse_from_outside(event: Event) -> Result<Self, ErrorBody> {
+        let draft = Self::read(event, is_given_out)?;
+        Ok(Self {
+            from_outside: true,
+            ..draft
+        })
+    }
+
+    fn read(event: Event, is_reserved: fn(&str) -> bool) -> Result<Self, ErrorBody> {
         let name: EventName = parse("event_name", &event.event_name)?;
         let event_id = match event.event_id.as_str() {
             "" => EventId::new(),
@@ -164,7 +182,7 @@ impl Draft {
             .map(|id| parse("caused_by", id))
             .transpose()?;
 
-        let (name, intent, payload) = understand(name, destination, event.payload, reply_to)?;
+        let (name, intent, payload) = understand(name, destination, event.payload, reply_to, is_reserved)?;
         let body = Body {
             payload,
             metadata: event.metadata,
@@ -210,6 +228,7 @@ fn understand(
     destination: Address,
     payload: Json,
     reply_to: Option<EventId>,
+    is_reserved: fn(&str) -> bool,
 ) -> Result<(EventName, Intent, Json), ErrorBody> {
     let wrong = |message: &str| {
         Err(ErrorBody::field(
@@ -308,7 +327,56 @@ fn understand(
     ))
 }
 
-/// Names that only the workspace gives out.
+/// The names that the workspace gives out, beside those that begin with one of [`ALL_OURS`].
+const GIVEN_OUT: [&str; 32] = [
+    "agent.group.changed",
+    "agent.joined",
+    "agent.keyed",
+    "agent.left",
+    "agent.metadata.updated",
+    "agent.registered",
+    "agent.status.changed",
+    "agent.subscribed",
+    "agent.unsubscribed",
+    "channel.archived",
+    "channel.configured",
+    "channel.created",
+    "channel.deleted",
+    "channel.joined",
+    "channel.left",
+    "channel.message.deleted",
+    "channel.message.edited",
+    "channel.message.mentioned",
+    "channel.message.posted",
+    "channel.message.replied",
+    "channel.permissions.changed",
+    "channel.topic.changed",
+    "channel.unarchived",
+    "direct.message.deleted",
+    "direct.message.edited",
+    "direct.message.received",
+    "direct.message.sent",
+    "workspace.file.deleted",
+    "workspace.file.downloaded",
+    "workspace.file.uploaded",
+    "workspace.reaction.added",
+    "workspace.reaction.removed",
+];
+
+/// What only names of the workspace begin with; `workspace.channel.*` is another spelling of `channel.*`.
+const ALL_OURS: [&str; 3] = ["system.", "workspace.channel.", "workspace.direct."];
+
+/// Whether the workspace gives out this name.
+pub fn is_given_out(name: &str) -> bool {
+    ALL_OURS.iter().any(|prefix| name.starts_with(prefix)) || GIVEN_OUT.contains(&name)
+}
+
+/// Whether the workspace sets this key of a message itself, whatever the author writes there.
+pub fn is_set_by_workspace(key: &str) -> bool {
+    SET_BY_WORKSPACE.contains(&key)
+}
+
+/// Whether only the workspace gives out such names, now or one day.
 fn is_reserved(name: &str) -> bool {
     let own = ["system.", "channel.", "direct.", "workspace."]
         .iter()
@@ -474,6 +542,43 @@ mod tests {
             draft.body.payload.as_str(),
             r#"{"content":{"text":"hello"},"mood":1}"#
         );
+    }
+
+    #[test]
+    fn agents_of_another_interface_may_use_every_name_that_the_workspace_does_not_give_out() {
+        let sent = |name: &str| Event::new(name).to("agent:bob");
+        for name in [
+            "agent.broadcast_message.sent",
+            "workspace.task.created",
+            "channel.custom.thing",
+        ] {
+            assert!(Draft::parse_from_outside(sent(name)).unwrap().from_outside);
+            assert_eq!(refused(sent(name)).0, ErrorCode::ReservedEventName, "{name}");
+        }
+        for name in [
+            "agent.joined",
+            "channel.deleted",
+            "system.network.stopped",
+            "workspace.channel.custom",
+        ] {
+            let error = Draft::parse_from_outside(sent(name)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::ReservedEventName, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_documented_name_of_the_workspace_is_known_to_be_its_own() {
+        let page = include_str!("../../../docs/events.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let told = rows.filter_map(|row| row.split('|').nth(1));
+        let mut names = 0;
+        for name in told.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            if is_reserved(name) && !name.contains('(') {
+                assert!(is_given_out(name), "{name}");
+                names += 1;
+            }
+        }
+        assert!(15 < names, "{names}");
     }
 
     #[test]

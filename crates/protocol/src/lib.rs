@@ -35,7 +35,7 @@ mod sequence;
 mod text;
 
 pub use address::{Address, Source};
-pub use draft::{Draft, Intent, MessageTarget, mentions, message_content};
+pub use draft::{Draft, Intent, MessageTarget, is_given_out, is_set_by_workspace, mentions, message_content};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventResponse, Visibility};
 pub use json::{InvalidJson, Json};

@@ -8,6 +8,7 @@
 mod answer;
 mod cache;
 mod carriage;
+mod catalogue;
 mod cors;
 mod discovery;
 mod event;
@@ -18,6 +19,7 @@ mod plain;
 mod poll;
 mod profile;
 mod request;
+mod room;
 mod system;
 mod tell;
 mod thread;
@@ -34,6 +36,7 @@ use openagents_protocol::AgentId;
 use tokio::time::Instant;
 
 use self::cache::Cache;
+use self::room::Room;
 use crate::host::Host;
 
 /// How the interface of OpenAgents 0.9 behaves.
@@ -44,12 +47,17 @@ pub struct Legacy {
     pub grpc: Option<std::net::SocketAddr>,
     /// Names the network to clients. Default none: the name of the workspace.
     pub network_id: Option<String>,
+    /// What clients are shown of the network besides, such as `readme`, `icon` or `tags`. Default nothing.
+    pub profile: serde_json::Map<String, serde_json::Value>,
     /// The way that clients are told to take: `http` or `grpc`. Default none: `http`, and `grpc` where there is TLS.
     pub recommended: Option<String>,
     /// How long a poll waits for events; below every time-out of the clients. Default 20 s.
     pub hold: Duration,
     /// Largest request, in bytes. Default 100 MiB.
     pub max_message_bytes: usize,
+    /// What all requests under way may have together, beyond 64 KiB of each, in bytes; at least one of the largest fits in
+    /// any case. Default 256 MiB.
+    pub max_requests_bytes: u64,
     /// Largest file in the cache, in bytes. Default 50 MiB.
     pub max_cache_file_bytes: usize,
     /// What all of the cache may have together, in bytes. Default 2 GiB.
@@ -65,9 +73,11 @@ impl Default for Legacy {
         Self {
             grpc: None,
             network_id: None,
+            profile: serde_json::Map::new(),
             recommended: None,
             hold: Duration::from_secs(20),
             max_message_bytes: 100 << 20,
+            max_requests_bytes: 256 << 20,
             max_cache_file_bytes: 50 << 20,
             max_cache_bytes: 2 << 30,
             kick_cooldown: Duration::from_mins(1),
@@ -152,6 +162,7 @@ pub(crate) struct Desk {
     /// When somebody came last, in microseconds since 1970.
     came: AtomicU64,
     cache: Cache,
+    room: Room,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,6 +178,7 @@ impl Desk {
     pub(crate) fn new(settings: Legacy, data: &Path, secure: bool) -> Self {
         Self {
             cache: Cache::new(data, &settings),
+            room: Room::new(settings.max_requests_bytes.max(settings.max_message_bytes as u64)),
             settings,
             ports: Mutex::default(),
             secure,
@@ -224,12 +236,12 @@ impl Desk {
 
 /// Both ways of this interface, for the main router.
 pub(crate) fn routes(host: &Arc<Host>) -> Router<Arc<Host>> {
-    http::routes(host).merge(grpc::routes())
+    http::routes(host).merge(grpc::routes(host))
 }
 
 /// gRPC alone, for a port of its own.
 pub(crate) fn grpc_only(host: Arc<Host>) -> Router {
-    grpc::routes().with_state(host)
+    grpc::routes(&host).with_state(host)
 }
 
 pub(crate) use profile::minimal;

@@ -108,6 +108,7 @@ pub(crate) fn is_personal(header: &Header, agent_id: &AgentId) -> bool {
 pub(crate) fn bytes_of(record: &Record) -> usize {
     let length = |json: &Json| json.as_str().len();
     512 + record.body.as_ref().map_or(0, |body| {
-        length(&body.payload) + body.metadata.as_ref().map_or(0, length)
+        let beside = [&body.metadata, &body.aside].into_iter().flatten();
+        length(&body.payload) + beside.map(length).sum::<usize>()
     })
 }

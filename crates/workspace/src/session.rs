@@ -131,6 +131,11 @@ impl Delivered {
     pub fn record(&self) -> &Record {
         &self.commit.record
     }
+
+    /// About how many bytes it has.
+    pub fn bytes(&self) -> usize {
+        self.commit.bytes()
+    }
 }
 
 /// What a session is given, in log order.

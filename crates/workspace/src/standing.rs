@@ -26,7 +26,7 @@ use crate::workspace::{Caller, Workspace, check_metadata};
 /// second; beyond it the log waits.
 const MOST: usize = 8192;
 
-/// No further page is read for an answer that has this many bytes of payload.
+/// Most bytes of what is handed out at once, unless it is one event.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// A way to an agent, as far as whoever carries things over it can tell.
@@ -82,7 +82,7 @@ struct Inner {
 #[derive(Debug)]
 struct Given {
     deliveries: Deliveries,
-    /// Taken, and not handed out yet; something is left here only when an agent stops asking half-way.
+    /// Taken, and not handed out yet: what is too much for one answer, and what an agent stopped asking for half-way.
     taken: Vec<Delivered>,
     /// Handed out, and not known to have arrived.
     last: Option<Handout>,
@@ -410,7 +410,7 @@ impl Standing {
             }
         }
         let handout = Handout {
-            events: std::mem::take(&mut given.taken),
+            events: given.next_answer(),
             slip: Slip::default(),
         };
         match inner.ended.get() {
@@ -470,8 +470,21 @@ impl Standing {
 
 impl Given {
     fn taken_bytes(&self) -> usize {
-        let bodies = self.taken.iter().filter_map(|event| event.record().body.as_ref());
-        bodies.map(|body| body.payload.as_str().len()).sum()
+        self.taken.iter().map(Delivered::bytes).sum()
+    }
+
+    /// What fits into one answer, and in any case one event; the rest stays for the next one.
+    fn next_answer(&mut self) -> Vec<Delivered> {
+        let mut bytes = 0;
+        let fits = self.taken.iter().position(|event| {
+            bytes += event.bytes();
+            MOST_BYTES < bytes
+        });
+        let rest = match fits {
+            Some(fits) => self.taken.split_off(fits.max(1)),
+            None => Vec::new(),
+        };
+        std::mem::replace(&mut self.taken, rest)
     }
 
     /// Acknowledges what arrived; what did not is returned, and stays the last handout.

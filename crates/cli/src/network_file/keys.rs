@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use openagents_server::Durability;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::values::{OrOff, Period, Size, Span};
 
@@ -24,9 +24,38 @@ pub(super) struct File {
     pub(super) network_profile: Option<Profile>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What clients are shown of the network.
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Profile {
     pub(super) network_id: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    readme: Option<String>,
+    icon: Option<String>,
+    website: Option<String>,
+    tags: Option<Vec<String>>,
+    categories: Option<Vec<String>>,
+    country: Option<String>,
+    language: Option<String>,
+    timezone: Option<String>,
+    capacity: Option<u32>,
+    required_openagents_version: Option<String>,
+    contact_email: Option<String>,
+    support_url: Option<String>,
+    terms_of_service: Option<String>,
+    privacy_policy: Option<String>,
+    code_of_conduct: Option<String>,
+}
+
+impl Profile {
+    /// What is written, under its keys.
+    pub(super) fn shown(&self) -> serde_json::Map<String, serde_json::Value> {
+        let Ok(serde_json::Value::Object(mut shown)) = serde_json::to_value(self) else {
+            return serde_json::Map::new();
+        };
+        shown.retain(|_, value| !value.is_null());
+        shown
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,8 +152,8 @@ fn yes() -> bool {
     true
 }
 
-/// Of the messaging mod.
-#[derive(Debug, Deserialize)]
+/// Of the messaging mod, and at the end of that which finds agents.
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct ModConfig {
     pub(super) default_channels: Option<Vec<DefaultChannel>>,
     pub(super) max_file_size: Option<Size>,
@@ -137,6 +166,41 @@ pub(super) struct ModConfig {
     pub(super) message_retention_days: Option<NonZeroU32>,
     pub(super) message_history_limit: Option<u64>,
     pub(super) file_retention_days: Option<NonZeroU32>,
+    pub(super) broadcast_connection: Option<bool>,
+    pub(super) broadcast_disconnection: Option<bool>,
+}
+
+impl ModConfig {
+    /// What the messaging mod is told here.
+    pub(super) fn of_messaging(&self) -> Vec<&'static str> {
+        let written = [
+            ("default_channels", self.default_channels.is_some()),
+            ("max_file_size", self.max_file_size.is_some()),
+            ("allowed_file_types", self.allowed_file_types.is_some()),
+            ("enable_reactions", self.enable_reactions.is_some()),
+            ("enable_mentions", self.enable_mentions.is_some()),
+            ("rate_limit_enabled", self.rate_limit_enabled.is_some()),
+            ("max_messages_per_minute", self.max_messages_per_minute.is_some()),
+            ("max_files_per_hour", self.max_files_per_hour.is_some()),
+            ("message_retention_days", self.message_retention_days.is_some()),
+            ("message_history_limit", self.message_history_limit.is_some()),
+            ("file_retention_days", self.file_retention_days.is_some()),
+        ];
+        written_only(&written)
+    }
+
+    /// What the mod that finds agents is told here.
+    pub(super) fn of_discovery(&self) -> Vec<&'static str> {
+        written_only(&[
+            ("broadcast_connection", self.broadcast_connection.is_some()),
+            ("broadcast_disconnection", self.broadcast_disconnection.is_some()),
+        ])
+    }
+}
+
+fn written_only(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let written = keys.iter().filter(|(_, written)| *written);
+    written.map(|(key, _)| *key).collect()
 }
 
 /// A name, or a mapping with more.

@@ -13,6 +13,7 @@ use super::values::rate;
 use super::{Effect, LeftOut};
 
 const MESSAGING: &str = "workspace.messaging";
+const DISCOVERY: &str = "discovery.agent_discovery";
 
 /// Documented for where limits are switched on and not written.
 const MESSAGES_PER_MINUTE: u32 = 60;
@@ -26,6 +27,14 @@ pub(super) fn take(mods: Vec<Mod>, config: &mut Config, effect: &mut Effect) -> 
         let short = one.name.strip_prefix("openagents.mods.").unwrap_or(&one.name);
         if let Some(switch) = switch_of(short, &mut config.legacy.mods) {
             *switch = one.enabled;
+            let written = one.config.unwrap_or_default();
+            let mut elsewhere = written.of_messaging();
+            if short == DISCOVERY {
+                take_discovery(&written, &mut config.legacy.mods);
+            } else {
+                elsewhere.extend(written.of_discovery());
+            }
+            effect.left_out.extend(misplaced(&path, short, &elsewhere));
             continue;
         }
         if short != MESSAGING {
@@ -41,6 +50,8 @@ pub(super) fn take(mods: Vec<Mod>, config: &mut Config, effect: &mut Effect) -> 
                 .push(LeftOut::new(format!("{path}.enabled"), what));
         }
         let Some(mut written) = one.config else { continue };
+        let elsewhere = written.of_discovery();
+        effect.left_out.extend(misplaced(&path, short, &elsewhere));
         for (at, channel) in written.default_channels.take().into_iter().flatten().enumerate() {
             let name = ChannelName::from_written(&channel.name)
                 .with_context(|| format!("{path}.config.default_channels[{at}]"))?;
@@ -59,11 +70,24 @@ pub(super) fn take(mods: Vec<Mod>, config: &mut Config, effect: &mut Effect) -> 
 /// Whether a mod is there that only the official client knows of.
 fn switch_of<'a>(name: &str, mods: &'a mut Mods) -> Option<&'a mut bool> {
     match name {
-        "discovery.agent_discovery" => Some(&mut mods.discovery),
+        DISCOVERY => Some(&mut mods.discovery),
         "communication.simple_messaging" => Some(&mut mods.simple_messaging),
         "core.shared_cache" => Some(&mut mods.shared_cache),
         _ => None,
     }
+}
+
+fn take_discovery(written: &ModConfig, mods: &mut Mods) {
+    mods.broadcast_connection = written.broadcast_connection.unwrap_or(mods.broadcast_connection);
+    mods.broadcast_disconnection = written
+        .broadcast_disconnection
+        .unwrap_or(mods.broadcast_disconnection);
+}
+
+/// Keys of a mod that another one has.
+fn misplaced(path: &str, name: &str, keys: &[&str]) -> Vec<LeftOut> {
+    let told = |key: &&str| LeftOut::new(format!("{path}.config.{key}"), format!("{name} has no such key"));
+    keys.iter().map(told).collect()
 }
 
 fn configured(name: ChannelName, written: DefaultChannel) -> ConfiguredChannel {

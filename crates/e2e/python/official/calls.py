@@ -126,6 +126,24 @@ async def plain(alice, bob):
     check(invalid.success, False, "an invalid post is refused")
 
 
+async def carried(alice, bob):
+    """What the adapter of simple_messaging sends: a message to everybody with a file in it."""
+    content = base64.b64encode(b"in a message").decode()
+    file = {"filename": "note.txt", "content": content, "mime_type": "text/plain"}
+    payload = {"content": {"text": "to all"}, "files": [file]}
+    sent = await alice.send("agent.broadcast_message.sent", payload, to="agent:broadcast")
+    check((sent.success, sent.message), (True, "Event agent.broadcast_message.sent delivered to destination"))
+    event = await bob.event("agent.broadcast_message.sent")
+    check(event.payload["content"], {"text": "to all"})
+    [told] = event.payload["files"]
+    check((told["filename"], told["size"], "content" in told), ("note.txt", 12, False))
+    wanted = {"action": "get_file", "file_id": told["file_id"]}
+    got = await bob.send("simple_messaging.get_file", wanted)
+    check(base64.b64decode(got.data["content"]), b"in a message")
+    forged = await alice.send("agent.joined", {"agent_id": "ghost"}, to="agent:broadcast")
+    check(forged.success, False, "what the workspace itself tells is not told for an agent")
+
+
 async def files(alice, bob):
     content = base64.b64encode(b"a,b\n1,2\n").decode()
     upload = {"filename": "t.csv", "file_content": content, "mime_type": "text/csv", "file_size": 8}
@@ -206,6 +224,7 @@ async def main(port, transport):
     await direct(alice, bob)
     await waiting(alice, bob)
     await plain(alice, bob)
+    await carried(alice, bob)
     await files(alice, bob)
     await people(alice, bob)
     await cache(alice, bob)

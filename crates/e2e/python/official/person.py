@@ -27,7 +27,8 @@ async def main(port, transport, agent_id, password_hash):
         elif what == "reply":
             answer = await agent.channel(wish["channel"]).reply(wish["id"], wish["text"])
         elif what == "react":
-            answer = await agent.channel(wish["channel"]).react_to_message(wish["id"], wish["reaction"])
+            channel = agent.channel(wish["channel"])
+            answer = await channel.react_to_message(wish["id"], wish["reaction"], wish["action"])
         elif what == "send":
             answer = await agent.agent(wish["to"]).send(wish["text"])
         elif what == "upload":
@@ -40,6 +41,10 @@ async def main(port, transport, agent_id, password_hash):
                 "channel": wish["channel"],
             }
             answer = await agent.send("thread.file.upload", payload)
+        elif what == "download":
+            answer = await agent.send("thread.file.download", {"file_id": wish["id"]})
+            say(content=base64.b64decode(answer.data["content"]).decode())
+            continue
         elif what == "agents":
             say(agents=await agent.client.workspace().agents())
             continue

@@ -1,10 +1,10 @@
 //! What the official client gains: measures our server beside the official one, in one run.
 //!
-//! `cargo build --release --workspace && OPENAGENTS_TEST_OFFICIAL_PYTHON=… target/release/official`
+//! `cargo build --release --workspace && OPENAGENTS_TEST_OFFICIAL_PYTHON=… target/release/official [posts|latency]`
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -22,7 +22,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How long each number is measured.
-const TIME: Duration = Duration::from_secs(5);
+const TIME: Duration = Duration::from_secs(3);
+
+/// How often both servers are measured one after the other.
+const ROUNDS: usize = 5;
 
 /// Messages whose way is timed, and the time between two of them.
 const MESSAGES: usize = 12;
@@ -30,47 +33,107 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let workspace = Workspace::serve().await?;
-    let ours = Ports {
-        http: workspace.port(),
-        grpc: workspace.port(),
-    };
-    let mut reference = Official::start("reference.py", &[])?;
-    let told = reference.next().await?;
-    let port = |key: &str| told[key].as_u64().and_then(|port| u16::try_from(port).ok());
-    let theirs = Ports {
-        http: port("http").context("a port")?,
-        grpc: port("grpc").context("a port")?,
-    };
+    match std::env::args().nth(1).as_deref() {
+        None => {
+            measure_posts().await?;
+            println!();
+            measure_latency().await
+        }
+        Some("posts") => measure_posts().await,
+        Some("latency") => measure_latency().await,
+        Some(other) => bail!("{other}: posts or latency, or nothing for both"),
+    }
+}
 
+/// Each number is that of a fresh server: the official one gets slower with every message that it has.
+async fn measure_posts() -> Result<()> {
     println!("posts a second, each stored with fsync (official: not stored before it answers)");
+    println!("medians of {ROUNDS} paired runs, and the least and the most");
     println!(
-        "{:<6} {:>11} {:>10} {:>10} {:>7}",
+        "{:<6} {:>11} {:>22} {:>22} {:>18}",
         "", "connections", "ours", "official", "ratio"
     );
     for transport in TRANSPORTS {
         for connections in [1, 16] {
-            let ours = posts(&ours, transport, connections).await?;
-            let theirs = posts(&theirs, transport, connections).await?;
-            println!(
-                "{transport:<6} {connections:>11} {ours:>10.0} {theirs:>10.0} {:>7.1}",
-                ours / theirs
-            );
+            let mut found = [const { Vec::new() }; 3];
+            for _ in 0..ROUNDS {
+                let ours = ours(transport, connections).await?;
+                let theirs = theirs(transport, connections).await?;
+                for (all, one) in found.iter_mut().zip([ours, theirs, ours / theirs]) {
+                    all.push(one);
+                }
+            }
+            let [ours, theirs, ratio] = found.map(Spread::of);
+            let (ours, theirs, ratio) = (ours.shown(0), theirs.shown(0), ratio.shown(1));
+            println!("{transport:<6} {connections:>11} {ours:>22} {theirs:>22} {ratio:>18}");
         }
     }
+    Ok(())
+}
 
-    println!("\nfrom publishing to the handler of the official client, one message every 5 s");
+async fn ours(transport: &str, connections: usize) -> Result<f64> {
+    let workspace = Workspace::serve().await?;
+    let ports = Ports {
+        http: workspace.port(),
+        grpc: workspace.port(),
+    };
+    let rate = posts(&ports, transport, connections).await;
+    workspace.stop().await;
+    rate
+}
+
+async fn theirs(transport: &str, connections: usize) -> Result<f64> {
+    let mut reference = Official::start("reference.py", &[])?;
+    let told = reference.next().await?;
+    let port = |key: &str| told[key].as_u64().and_then(|port| u16::try_from(port).ok());
+    let ports = Ports {
+        http: port("http").context("a port")?,
+        grpc: port("grpc").context("a port")?,
+    };
+    let rate = posts(&ports, transport, connections).await;
+    reference.kill().await?;
+    rate
+}
+
+async fn measure_latency() -> Result<()> {
+    let workspace = Workspace::serve().await?;
+    println!("from publishing to the handler of the official client, one message every 5 s");
     for transport in TRANSPORTS {
-        let mut milliseconds = latencies(&workspace, transport).await?;
-        milliseconds.sort_by(f64::total_cmp);
+        let milliseconds = Spread::of(latencies(&workspace, transport).await?);
         println!(
             "{transport:<6} p50 {:.2} ms, worst {:.2} ms",
-            milliseconds[milliseconds.len() / 2],
-            milliseconds[milliseconds.len() - 1]
+            milliseconds.median, milliseconds.most
         );
     }
     workspace.stop().await;
-    reference.kill().await
+    Ok(())
+}
+
+/// Numbers of several runs.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    /// Of at least one number.
+    fn of(mut numbers: Vec<f64>) -> Self {
+        numbers.sort_by(f64::total_cmp);
+        Self {
+            median: numbers[numbers.len() / 2],
+            least: numbers[0],
+            most: numbers[numbers.len() - 1],
+        }
+    }
+}
+
+impl Spread {
+    /// The median with this many digits, and the least and the most.
+    fn shown(&self, digits: usize) -> String {
+        let Self { median, least, most } = self;
+        format!("{median:.digits$} ({least:.digits$}-{most:.digits$})")
+    }
 }
 
 /// Where a server speaks.

@@ -1,246 +1,263 @@
-//! Agents of every kind in one channel: what one does the others see, each in its own words.
+//! Agents of every kind in one channel: what one does all others see, each in its own words.
+//!
+//! There are two of each kind, so each test looks at every pair of a kind that acts and a kind that sees.
 
-use anyhow::{Context, Result, ensure};
-use openagents_client::{AgentClient, Event};
-use openagents_e2e::{Official, SOON, TRANSPORTS, Workspace, within};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+mod cast;
 
-/// An agent of one kind.
-enum Agent {
-    Native {
-        client: AgentClient,
-        got: mpsc::Receiver<Event>,
-        before: Vec<Event>,
-    },
-    Official(Box<Official>),
-}
+use anyhow::{Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 
-/// What an agent sees of what another one does.
-#[derive(Clone, Copy)]
-enum Seen<'a> {
-    Post(&'a str),
-    Reply(&'a str),
-    Direct(&'a str),
-    /// To this message.
-    Reaction(&'a str),
-    File(&'a str),
-}
+use self::cast::{Agent, CHANNEL, Cast, Kind};
 
-impl Agent {
-    async fn native(workspace: &Workspace, agent_id: &str) -> Result<Self> {
-        let client = workspace.join(agent_id).await?;
-        let (sender, got) = mpsc::channel(1000);
-        client.register_event_handler(["*"], move |event: Event| {
-            let sender = sender.clone();
-            async move { drop(sender.send(event).await) }
-        })?;
-        Ok(Self::Native {
-            client,
-            got,
-            before: Vec::new(),
-        })
+/// What an agent saw is what another one did.
+fn check(seer: &Agent, seen: &Value, expected: &[(&str, &str)]) -> Result<()> {
+    for (pointer, value) in expected {
+        let found = seen.pointer(pointer).and_then(Value::as_str);
+        ensure!(
+            found == Some(value),
+            "{}: {pointer} is not {value}: {seen}",
+            seer.id
+        );
     }
-
-    /// Posts, and tells the id of the message.
-    async fn post(&mut self, text: &str) -> Result<String> {
-        match self {
-            Self::Native { client, .. } => {
-                let posted = client.workspace().channel("general").post(text).await;
-                Ok(posted.message_id().context("the post is refused")?.to_owned())
-            }
-            Self::Official(agent) => {
-                let wish = json!({"do": "post", "channel": "general", "text": text});
-                id(&agent.does(wish).await?)
-            }
-        }
-    }
-
-    async fn reply(&mut self, message_id: &str, text: &str) -> Result<()> {
-        match self {
-            Self::Native { client, .. } => {
-                let general = client.workspace().channel("general");
-                ensure!(general.reply(message_id, text).await.success);
-            }
-            Self::Official(agent) => {
-                let wish = json!({"do": "reply", "channel": "general", "id": message_id, "text": text});
-                agent.does(wish).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn react(&mut self, message_id: &str) -> Result<()> {
-        match self {
-            Self::Native { client, .. } => {
-                let general = client.workspace().channel("general");
-                ensure!(general.react(message_id, "👍").await.success);
-            }
-            Self::Official(agent) => {
-                let wish = json!({"do": "react", "channel": "general", "id": message_id, "reaction": "+1"});
-                agent.does(wish).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, to: &str, text: &str) -> Result<()> {
-        match self {
-            Self::Native { client, .. } => {
-                ensure!(client.workspace().agent(to).send(text).await.success);
-            }
-            Self::Official(agent) => {
-                agent.does(json!({"do": "send", "to": to, "text": text})).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn upload(&mut self, filename: &str) -> Result<()> {
-        match self {
-            Self::Native { client, .. } => {
-                let folder = tempfile::tempdir()?;
-                let path = folder.path().join(filename);
-                std::fs::write(&path, "content")?;
-                let general = client.workspace().channel("general");
-                ensure!(general.upload_file(&path).await.is_ok());
-            }
-            Self::Official(agent) => {
-                let wish = json!({
-                    "do": "upload", "channel": "general", "filename": filename, "text": "content",
-                });
-                agent.does(wish).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whom it finds.
-    async fn agents(&mut self) -> Result<Vec<String>> {
-        match self {
-            Self::Native { client, .. } => Ok(client.workspace().agents().await?),
-            Self::Official(agent) => {
-                let told = agent
-                    .hear(&json!({"do": "agents"}))
-                    .await?
-                    .tells("agents")
-                    .await?;
-                Ok(serde_json::from_value(told["agents"].clone())?)
-            }
-        }
-    }
-
-    /// Waits until it sees something.
-    async fn sees(&mut self, seen: Seen<'_>) -> Result<()> {
-        let (native, official, text) = match seen {
-            Seen::Post(text) => (
-                "channel.message.posted",
-                "thread.channel_message.notification",
-                text,
-            ),
-            Seen::Reply(text) => ("channel.message.replied", "thread.reply.notification", text),
-            Seen::Direct(text) => (
-                "direct.message.received",
-                "thread.direct_message.notification",
-                text,
-            ),
-            Seen::Reaction(id) => ("workspace.reaction.added", "thread.reaction.notification", id),
-            Seen::File(name) => ("workspace.file.uploaded", "thread.file.upload_response", name),
-        };
-        match self {
-            Self::Official(agent) => drop(agent.gets(official, text).await?),
-            Self::Native { got, before, .. } => {
-                let wanted =
-                    |event: &Event| event.event_name == native && event.payload.to_string().contains(text);
-                if before.iter().any(wanted) {
-                    return Ok(());
-                }
-                within(SOON, async {
-                    loop {
-                        let event = got.recv().await.context("no more events")?;
-                        let found = wanted(&event);
-                        before.push(event);
-                        if found {
-                            return Ok::<_, anyhow::Error>(());
-                        }
-                    }
-                })
-                .await
-                .with_context(|| format!("waiting for {native} with {text}"))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn id(answered: &Value) -> Result<String> {
-    let id = answered["data"]["message_id"].as_str();
-    Ok(id.context("an answer with an id")?.to_owned())
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_of_every_kind_see_each_other_s_doings_in_their_own_words() -> Result<()> {
-    let workspace = Workspace::serve().await?;
-    let port = workspace.port();
-    let mut agents: Vec<(String, Agent)> =
-        vec![("rust".to_owned(), Agent::native(&workspace, "rust").await?)];
-    for transport in TRANSPORTS {
-        let official = Official::join(port, transport, transport, "").await?;
-        agents.push((transport.to_owned(), Agent::Official(Box::new(official))));
-    }
-    let names: Vec<String> = agents.iter().map(|(name, _)| name.clone()).collect();
-    for (_, agent) in &mut agents {
-        let mut found = agent.agents().await?;
-        found.sort_unstable();
-        let mut all = names.clone();
-        all.sort_unstable();
-        assert_eq!(found, all, "everybody finds everybody");
-    }
-    for one in 0..agents.len() {
-        let actor = names[one].clone();
-        let (posted, replied, file) = (
-            format!("posted by {actor}"),
-            format!("replied by {actor}"),
-            format!("{actor}.txt"),
-        );
-        let message_id = agents[one].1.post(&posted).await?;
-        for (other, name) in names.iter().enumerate().filter(|(other, _)| *other != one) {
-            let context = || format!("{name} looks at {actor}");
-            agents[other]
-                .1
-                .sees(Seen::Post(&posted))
-                .await
-                .with_context(context)?;
-            agents[other].1.react(&message_id).await.with_context(context)?;
-            agents[one]
-                .1
-                .sees(Seen::Reaction(&message_id))
-                .await
-                .with_context(context)?;
-            let text = format!("{actor} to {name}");
-            agents[one].1.send(name, &text).await.with_context(context)?;
-            agents[other]
-                .1
-                .sees(Seen::Direct(&text))
-                .await
-                .with_context(context)?;
-        }
-        agents[one].1.reply(&message_id, &replied).await?;
-        agents[one].1.upload(&file).await?;
-        for (other, name) in names.iter().enumerate().filter(|(other, _)| *other != one) {
-            let context = || format!("{name} looks at {actor}");
-            agents[other]
-                .1
-                .sees(Seen::Reply(&replied))
-                .await
-                .with_context(context)?;
-            agents[other]
-                .1
-                .sees(Seen::File(&file))
-                .await
-                .with_context(context)?;
+async fn a_post_of_any_agent_is_seen_by_all_others() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    for one in 0..cast.agents.len() {
+        let author = cast.agents[one].id.clone();
+        let text = format!("posted by {author}");
+        let id = cast.agents[one].post(&text).await?;
+        for seer in cast.others(one) {
+            let seen = seer
+                .sees(
+                    "channel.message.posted",
+                    "thread.channel_message.notification",
+                    &text,
+                )
+                .await?;
+            let expected = [
+                ("/source", author.as_str()),
+                ("/id", &id),
+                ("/payload/message_id", &id),
+                ("/payload/sender_id", &author),
+                ("/payload/channel", CHANNEL),
+                ("/payload/content/text", &text),
+            ];
+            check(seer, &seen, &expected)?;
         }
     }
-    workspace.stop().await;
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_of_any_agent_to_any_agent_is_seen_by_all_others() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    for one in 0..cast.agents.len() {
+        let author = cast.agents[one].id.clone();
+        let parent = cast.agents[one].post(&format!("asked by {author}")).await?;
+        for other in (0..cast.agents.len()).filter(|other| *other != one) {
+            let replier = cast.agents[other].id.clone();
+            let text = format!("{replier} answers {author}");
+            let id = cast.agents[other].reply(&parent, &text).await?;
+            for seer in cast.others(other) {
+                let seen = seer
+                    .sees("channel.message.replied", "thread.reply.notification", &text)
+                    .await?;
+                let expected = [
+                    ("/source", replier.as_str()),
+                    ("/id", &id),
+                    ("/payload/reply_to_id", &parent),
+                    ("/payload/channel", CHANNEL),
+                    ("/payload/content/text", &text),
+                ];
+                check(seer, &seen, &expected)?;
+                let own: &[(&str, &str)] = match seer.kind {
+                    Kind::Official(_) => &[("/payload/original_sender", &author)],
+                    Kind::Rust | Kind::Python => &[("/payload/thread_id", &parent)],
+                };
+                check(seer, &seen, own)?;
+            }
+        }
+    }
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_direct_message_of_any_agent_to_any_agent_is_seen_by_that_one_only() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    let ids: Vec<String> = cast.agents.iter().map(|agent| agent.id.clone()).collect();
+    for one in 0..ids.len() {
+        for other in (0..ids.len()).filter(|other| *other != one) {
+            let text = format!("{} to {}", ids[one], ids[other]);
+            let id = cast.agents[one].send(&ids[other], &text).await?;
+            let seer = &mut cast.agents[other];
+            let seen = seer
+                .sees(
+                    "direct.message.received",
+                    "thread.direct_message.notification",
+                    &text,
+                )
+                .await?;
+            let expected = [
+                ("/source", ids[one].as_str()),
+                ("/id", &id),
+                ("/payload/message_id", &id),
+                ("/payload/sender_id", &ids[one]),
+                ("/payload/content/text", &text),
+            ];
+            check(seer, &seen, &expected)?;
+        }
+    }
+    // Everything comes in order: whoever sees this last post was told of all messages before it.
+    cast.agents[0].post("the end").await?;
+    for seer in cast.others(0) {
+        seer.sees(
+            "channel.message.posted",
+            "thread.channel_message.notification",
+            "the end",
+        )
+        .await?;
+        ensure!(seer.untold(" to ") == 0, "{} saw what is for others", seer.id);
+    }
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reactions_of_any_agent_are_seen_by_all_others() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    let message = cast.agents[0].post("react to this").await?;
+    for one in 0..cast.agents.len() {
+        let reactor = cast.agents[one].id.clone();
+        let written = cast.agents[one].kind.word("👍", "+1");
+        for action in ["add", "remove"] {
+            cast.agents[one].react(&message, written, action).await?;
+            let ours = match action {
+                "add" => "workspace.reaction.added",
+                _ => "workspace.reaction.removed",
+            };
+            for seer in cast.others(one) {
+                let seen = seer.sees(ours, "thread.reaction.notification", &reactor).await?;
+                check(seer, &seen, &[("/source", reactor.as_str())])?;
+                let told: &[(&str, &str)] = match seer.kind {
+                    Kind::Official(_) => &[
+                        ("/payload/target_message_id", &message),
+                        ("/payload/reacting_agent", &reactor),
+                        ("/payload/reaction_type", "+1"),
+                        ("/payload/reaction/sender_id", &reactor),
+                        ("/payload/reaction/reaction_type", "+1"),
+                        ("/payload/reaction/action", action),
+                    ],
+                    Kind::Rust | Kind::Python => &[
+                        ("/payload/message_id", &message),
+                        ("/payload/agent_id", &reactor),
+                        ("/payload/reaction", written),
+                    ],
+                };
+                check(seer, &seen, told)?;
+            }
+        }
+    }
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_any_agent_is_seen_and_read_by_all_others() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    for one in 0..cast.agents.len() {
+        let uploader = cast.agents[one].id.clone();
+        let (filename, content) = (format!("{uploader}.txt"), format!("written by {uploader}"));
+        let id = cast.agents[one].upload(&filename, &content).await?;
+        for seer in cast.others(one) {
+            let seen = seer
+                .sees(
+                    "workspace.file.uploaded",
+                    "thread.file.upload_response",
+                    &filename,
+                )
+                .await?;
+            check(
+                seer,
+                &seen,
+                &[("/source", uploader.as_str()), ("/payload/file_id", &id)],
+            )?;
+            let encoded = STANDARD.encode(&content);
+            let told: &[(&str, &str)] = match seer.kind {
+                Kind::Official(_) => &[
+                    ("/payload/file/filename", &filename),
+                    ("/payload/file/file_content", &encoded),
+                ],
+                Kind::Rust | Kind::Python => &[
+                    ("/payload/filename", &filename),
+                    ("/payload/uploader", &uploader),
+                    ("/payload/channel", CHANNEL),
+                ],
+            };
+            check(seer, &seen, told)?;
+            assert_eq!(seer.download(&id).await?, content, "{}", seer.id);
+        }
+    }
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_of_every_kind_are_seen_to_come_and_to_go() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    for (number, kind) in Kind::ALL.into_iter().enumerate() {
+        let id = format!("guest-{number}");
+        let guest = Agent::join(&cast.workspace, kind, &id).await?;
+        let mut everybody = cast.ids();
+        everybody.push(id.clone());
+        everybody.sort_unstable();
+        for seer in &mut cast.agents {
+            let seen = seer
+                .sees("agent.joined", "discovery.notification.agent_connected", &id)
+                .await?;
+            check(seer, &seen, &[("/payload/agent_id", id.as_str())])?;
+            assert_eq!(seer.agents().await?, everybody, "{}", seer.id);
+        }
+        guest.leave().await?;
+        let ids = cast.ids();
+        for seer in &mut cast.agents {
+            let seen = seer
+                .sees("agent.left", "discovery.notification.agent_disconnected", &id)
+                .await?;
+            check(seer, &seen, &[("/payload/agent_id", id.as_str())])?;
+            assert_eq!(seer.agents().await?, ids, "{}", seer.id);
+        }
+    }
+    cast.part().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_agents_read_the_same_history() -> Result<()> {
+    let mut cast = Cast::gather().await?;
+    let mut said = Vec::new();
+    let first = cast.agents[0].post("first").await?;
+    said.push((cast.agents[0].id.clone(), "first".to_owned()));
+    for agent in &mut cast.agents {
+        for text in [format!("post of {}", agent.id), format!("reply of {}", agent.id)] {
+            if text.starts_with("post") {
+                agent.post(&text).await?;
+            } else {
+                agent.reply(&first, &text).await?;
+            }
+            said.push((agent.id.clone(), text));
+        }
+    }
+    said.reverse();
+    for reader in &mut cast.agents {
+        assert_eq!(reader.history().await?, said, "{}", reader.id);
+    }
+    cast.part().await;
     Ok(())
 }

@@ -67,7 +67,11 @@ async fn get(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome {
     data["value"] = match &entry.filename {
         // Where it is stored is nobody's business; its id is the name of it.
         Some(_) => entry.cache_id.as_str().into(),
-        None => text(host, &entry).await?.into(),
+        None => {
+            let room = request.make_room(entry.size.saturating_mul(2));
+            room.map_err(|crowded| crowded.to_string())?;
+            text(host, &entry).await?.into()
+        }
     };
     Ok(Answer::done("Cache entry retrieved", data))
 }
@@ -121,6 +125,8 @@ async fn download(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outco
     if entry.filename.is_none() {
         return Err("Cache entry is not a file".to_owned());
     }
+    let room = request.make_room(entry.size.saturating_mul(2));
+    room.map_err(|crowded| crowded.to_string())?;
     let content = host.desk.cache.read(&entry).await.map_err(said)?;
     let mut data = uploaded(&entry);
     data["file_data"] = STANDARD.encode(content).into();
@@ -290,6 +296,7 @@ pub(super) async fn simple(host: &Arc<Host>, caller: &Caller, request: &Request)
             let mut answer = done("download");
             if let Ok(entry) = find(host, caller, file_id, "access")
                 && entry.filename.is_some()
+                && request.make_room(entry.size.saturating_mul(2)).is_ok()
                 && let Ok(content) = host.desk.cache.read(&entry).await
                 && let Some(data) = &mut answer.data
             {

@@ -21,7 +21,7 @@ pub(super) struct Event {
     response_to: Option<String>,
     thread_name: Option<String>,
     pub(super) payload: Map<String, Value>,
-    metadata: Map<String, Value>,
+    pub(super) metadata: Map<String, Value>,
     pub(super) text_representation: Option<String>,
     visibility: &'static str,
     allowed_agents: Option<Vec<String>>,

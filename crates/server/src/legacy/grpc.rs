@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Router, middleware};
 use openagents_protocol::Secret;
 use openagents_protocol::legacy::prost::Message;
 use openagents_protocol::legacy::prost_types::Any;
@@ -28,18 +28,20 @@ use super::cors::admits;
 use super::people::{Registration, register, unregister};
 use super::plain;
 use super::request::Request;
+use super::room::{self, Share};
 use crate::host::Host;
 use crate::line::Line;
 
 /// What the data of an answer is said to be; its value is JSON.
 const DATA_TYPE: &str = "type.googleapis.com/openagents.EventResponseData";
 
-pub(super) fn routes() -> Router<Arc<Host>> {
+pub(super) fn routes(host: &Arc<Host>) -> Router<Arc<Host>> {
     Router::new()
         .route("/openagents.AgentService/SendEvent", post(send_event))
         .route("/openagents.AgentService/RegisterAgent", post(register_agent))
         .route("/openagents.AgentService/UnregisterAgent", post(unregister_agent))
         .route("/openagents.AgentService/Heartbeat", post(heartbeat))
+        .layer(middleware::from_fn_with_state(Arc::clone(host), room::count))
         .route("/openagents.AgentService/{*other}", post(unimplemented))
 }
 
@@ -78,17 +80,19 @@ fn refuse(status: Status) -> Response {
 async fn send_event(
     State(host): State<Arc<Host>>,
     Extension(line): Extension<Arc<Line>>,
+    Extension(share): Extension<Arc<Share>>,
     request: HttpRequest,
 ) -> Response {
     let way: Arc<dyn Way> = line;
     let slip = Arc::new(std::sync::Mutex::new(Slip::default()));
     let response = unary(&host, request, |event: Event| {
         let (host, way, slip) = (Arc::clone(&host), Arc::clone(&way), Arc::clone(&slip));
+        let share = Arc::clone(&share);
         async move {
             let event_name = event.event_name.clone();
             let answer = match Request::from_proto(event) {
                 Ok(request) => {
-                    let processed = plain::process(&host, &way, request).await;
+                    let processed = plain::process(&host, &way, request.counted_by(share)).await;
                     *slip.lock().expect("poisoned") = processed.slip;
                     processed.answer
                 }

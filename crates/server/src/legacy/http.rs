@@ -19,7 +19,8 @@ use super::carriage::carried;
 use super::people::{Registration, register, unregister};
 use super::poll::poll;
 use super::request::{Malformed, Request};
-use super::{cors, plain, profile, upload};
+use super::room::{self, Share};
+use super::{catalogue, cors, plain, profile, upload};
 use crate::host::Host;
 use crate::line::Line;
 
@@ -37,8 +38,14 @@ pub(super) fn routes(host: &Arc<Host>) -> Router<Arc<Host>> {
         .route("/api/cache/upload", post(upload::upload))
         .route("/api/cache/download/{cache_id}", get(upload::download))
         .route("/api/cache/info/{cache_id}", get(upload::info))
+        .route("/api/events", get(catalogue::list))
+        .route("/api/events/mods", get(catalogue::mods))
+        .route("/api/events/search", get(catalogue::search))
+        .route("/api/events/sync", get(catalogue::sync))
+        .route("/api/events/{event_name}", get(catalogue::detail))
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(limit))
+        .layer(middleware::from_fn_with_state(Arc::clone(host), room::count))
         .layer(middleware::from_fn_with_state(Arc::clone(host), cors::check))
         .route("/api/{*rest}", axum::routing::any(not_found))
 }
@@ -62,7 +69,8 @@ pub(super) fn answer(status: StatusCode, body: &impl serde::Serialize) -> Respon
     response
 }
 
-fn failed(status: StatusCode, message: &str) -> Response {
+/// A failure with these words.
+pub(super) fn failed(status: StatusCode, message: &str) -> Response {
     answer(status, &json!({"success": false, "error_message": message}))
 }
 
@@ -71,7 +79,7 @@ async fn object(
     host: &Host,
     body: impl Future<Output = Result<Bytes, BytesRejection>>,
 ) -> Result<Map<String, Value>, String> {
-    let body = timeout(host.limits.write_timeout, body)
+    let body = timeout(host.limits.request_timeout, body)
         .await
         .map_err(|_| "the body did not come in time".to_owned())?;
     let bytes = body.map_err(|rejection| match rejection.status() {
@@ -188,6 +196,7 @@ async fn poll_events(
 async fn send_event(
     State(host): State<Arc<Host>>,
     Extension(line): Extension<Arc<Line>>,
+    Extension(share): Extension<Arc<Share>>,
     request: axum::extract::Request,
 ) -> Response {
     let way: Arc<dyn Way> = line;
@@ -203,7 +212,7 @@ async fn send_event(
         }
     };
     let (event_id, event_name) = (request.event_id.clone(), request.event_name.clone());
-    let processed = plain::process(&host, &way, request).await;
+    let processed = plain::process(&host, &way, request.counted_by(share)).await;
     let body = json!({
         "success": processed.answer.success,
         "message": processed.answer.message,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use openagents_protocol::call::Unsubscribe;
+use openagents_protocol::record::Role;
 use openagents_protocol::{AgentId, ErrorBody, ErrorCode, Json, Secret};
-use openagents_workspace::{Enrol, Member, Principal, Takeover, Way};
+use openagents_workspace::{Caller, Enrol, Member, Principal, Takeover, Way};
 use serde_json::{Map, Value, json};
 
 use super::answer::UNPROVED;
@@ -160,8 +162,18 @@ pub(super) async fn unregister(
     workspace
         .recognise(&agent_id, secret, way)
         .map_err(|_| UNPROVED.to_owned())?;
-    workspace
-        .dismiss(&agent_id, "disconnected")
+    dismiss(host, &agent_id, "disconnected")
         .await
         .map_err(|error| error.message)
+}
+
+/// An agent leaves. Coming back it begins anew, with no subscription.
+pub(super) async fn dismiss(host: &Host, agent_id: &AgentId, reason: &str) -> Result<(), ErrorBody> {
+    let workspace = host.workspace();
+    let leaving = Caller::new(agent_id.clone(), Role::Member);
+    for (subscription_id, _) in workspace.subscriptions(agent_id) {
+        let params = Unsubscribe { subscription_id };
+        workspace.unsubscribe(&leaving, params).await?;
+    }
+    workspace.dismiss(agent_id, reason).await
 }

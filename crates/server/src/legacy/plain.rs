@@ -77,7 +77,7 @@ async fn by_extensions(host: &Arc<Host>, caller: &Caller, mut request: Request) 
     let asks = |name: &str| addressed.as_deref().is_none_or(|addressed| addressed == name);
     let mut answer = None;
     if mods.messaging && asks(thread::MOD) {
-        answer = thread::answer(host, caller, &request).await;
+        answer = thread::answer(host, caller, &mut request).await;
     }
     if answer.is_none() && mods.discovery && asks(discovery::MOD) {
         answer = discovery::answer(host, caller, &request).await;
@@ -135,7 +135,7 @@ async fn poll_by_event(host: &Arc<Host>, way: &Arc<dyn Way>, request: &Request) 
 }
 
 /// Delivers an event as it is.
-async fn deliver(host: &Arc<Host>, caller: &Caller, request: Request) -> Answer {
+async fn deliver(host: &Arc<Host>, caller: &Caller, mut request: Request) -> Answer {
     let message = format!("Event {} delivered to destination", request.event_name);
     let Some(target) = request.target.clone() else {
         return Answer::accepted(message);
@@ -149,17 +149,17 @@ async fn deliver(host: &Arc<Host>, caller: &Caller, request: Request) -> Answer 
     }
     let mut event = Event::new(request.event_name.as_str());
     event.event_id = request.event_id.to_string();
-    event.payload = Value::Object(request.payload.clone()).into();
+    event.payload = Value::Object(std::mem::take(&mut request.payload)).into();
     event.visibility = request.visibility;
     if !request.metadata.is_empty() {
-        event.metadata = Some(Value::Object(request.metadata.clone()).into());
+        event.metadata = Some(Value::Object(std::mem::take(&mut request.metadata)).into());
     }
     let group = target.strip_prefix("group:");
     event.destination_id = Some(match group {
         Some(_) => written(&Address::Everyone),
         None => target.clone(),
     });
-    let mut draft = match Draft::parse(event) {
+    let mut draft = match Draft::parse_from_outside(event) {
         Ok(draft) => draft,
         Err(error) => return error.into(),
     };
@@ -167,7 +167,6 @@ async fn deliver(host: &Arc<Host>, caller: &Caller, request: Request) -> Answer 
         draft.visibility = Visibility::Restricted;
         draft.allowed_agents = Some(host.workspace().agents_in_group(group));
     }
-    draft.from_outside = true;
     if written(&draft.intent.destination()) != target || group.is_some() {
         let aside = Aside {
             to: Some(target),

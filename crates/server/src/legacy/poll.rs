@@ -4,11 +4,19 @@ use std::sync::Arc;
 
 use openagents_protocol::{AgentId, Secret};
 use openagents_workspace::{Slip, Way};
+use serde_json::Value;
 
 use super::answer::UNPROVED;
 use super::event::Event;
 use super::tell::tell;
+use super::thread::files::MOST_TOLD;
 use crate::host::Host;
+
+/// What an answer has beside the largest event in it, in bytes.
+const BESIDE: usize = 64 * 1024;
+
+/// Longest text of an event that is too large to be told as a whole, in bytes.
+const SHORT: usize = 1024;
 
 /// What a poll is answered with.
 #[derive(Debug)]
@@ -39,13 +47,39 @@ pub(super) async fn poll(
         () = host.stopping.cancelled() => return Ok(Polled { events: Vec::new(), slip: Slip::default() }),
     };
     let mut events = Vec::with_capacity(handout.events.len());
+    let most = host.desk.settings.max_message_bytes.saturating_sub(BESIDE);
+    let mut room = MOST_TOLD;
     for delivered in &handout.events {
-        events.extend(tell(host, standing.caller(), delivered.record()).await);
+        let Some(mut event) = tell(host, standing.caller(), delivered.record(), &mut room).await else {
+            continue;
+        };
+        if most < delivered.bytes() {
+            curtail(&mut event);
+        }
+        events.push(event);
     }
     Ok(Polled {
         events,
         slip: handout.slip,
     })
+}
+
+/// Leaves out of an event what no answer could carry: an agent that cannot take it would be handed it for ever.
+fn curtail(event: &mut Event) {
+    let is_short = |value: &Value| match value {
+        Value::String(text) => text.len() <= SHORT,
+        Value::Array(_) | Value::Object(_) => false,
+        _ => true,
+    };
+    let left_out: Vec<Value> = event
+        .payload
+        .iter()
+        .filter(|(_, value)| !is_short(value))
+        .map(|(key, _)| key.as_str().into())
+        .collect();
+    event.payload.retain(|_, value| is_short(value));
+    event.payload.insert("left_out".to_owned(), left_out.into());
+    event.metadata.clear();
 }
 
 fn refusal(error: &openagents_protocol::ErrorBody) -> String {

@@ -102,15 +102,26 @@ pub(crate) fn profile(host: &Host) -> Value {
         "manifest_transport": "http",
         "recommended_transport": recommended(host),
         "max_connections": host.limits.max_connections,
-        "readme": null,
-        "network_profile": {
-            "discoverable": false,
-            "network_id": network_id(host),
-            "name": settings.name,
-            "description": settings.description,
-            "required_openagents_version": "0.9.0",
-        },
+        "readme": desk.settings.profile.get("readme"),
+        "network_profile": network_profile(host),
     })
+}
+
+/// What the network says of itself.
+fn network_profile(host: &Host) -> Value {
+    let workspace = host.workspace();
+    let settings = workspace.settings();
+    let mut told = json!({
+        "discoverable": false,
+        "network_id": network_id(host),
+        "name": settings.name,
+        "description": settings.description,
+        "required_openagents_version": "0.9.0",
+    });
+    for (key, value) in &host.desk.settings.profile {
+        told[key] = value.clone();
+    }
+    told
 }
 
 /// What names the network.

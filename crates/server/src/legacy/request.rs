@@ -1,6 +1,7 @@
 //! An event as an agent sends it over this interface.
 
 use std::fmt;
+use std::sync::Arc;
 
 use openagents_protocol::legacy::prost::Message;
 use openagents_protocol::legacy::prost_types::value::Kind;
@@ -8,6 +9,8 @@ use openagents_protocol::legacy::prost_types::{Any, Struct, Value as ProtoValue}
 use openagents_protocol::legacy::{self};
 use openagents_protocol::{AgentId, EventId, EventName, Secret, Visibility};
 use serde_json::{Map, Number, Value};
+
+use super::room::{Crowded, Share};
 
 /// An event that is well-formed.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Request {
     pub(super) metadata: Map<String, Value>,
     pub(super) visibility: Visibility,
     pub(super) secret: Option<Secret>,
+    /// What the server holds for it.
+    share: Option<Arc<Share>>,
 }
 
 /// Why an event is none.
@@ -87,7 +92,12 @@ impl Request {
             event_name: some(event.event_name),
             source_id: some(event.source_id),
             target: some(event.target_agent_id),
-            payload: event.payload.as_ref().map(unpack).unwrap_or_default(),
+            payload: event
+                .payload
+                .as_ref()
+                .map(unpack)
+                .transpose()?
+                .unwrap_or_default(),
             metadata: metadata.map(|(key, value)| (key, value.into())).collect(),
             visibility: some(event.visibility),
             secret: some(event.secret),
@@ -122,7 +132,21 @@ impl Request {
             metadata: written.metadata,
             visibility,
             secret: written.secret.map(Secret::new),
+            share: None,
         })
+    }
+
+    /// The same, with what is counted for it.
+    pub(super) fn counted_by(self, share: Arc<Share>) -> Self {
+        Self {
+            share: Some(share),
+            ..self
+        }
+    }
+
+    /// Makes sure that there is room for an answer of so many bytes.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<(), Crowded> {
+        self.share.as_ref().map_or(Ok(()), |share| share.take(bytes))
     }
 
     /// The agent, if its id can be one.
@@ -171,14 +195,13 @@ fn unwrap(mut payload: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// A payload as gRPC carries it; of another type nothing is understood.
-fn unpack(any: &Any) -> Map<String, Value> {
+fn unpack(any: &Any) -> Result<Map<String, Value>, Malformed> {
     if !any.type_url.ends_with("google.protobuf.Struct") {
-        return Map::new();
+        return Ok(Map::new());
     }
-    match Struct::decode(any.value.as_slice()) {
-        Ok(read) => object(read),
-        Err(_) => Map::new(),
-    }
+    Struct::decode(any.value.as_slice())
+        .map(object)
+        .map_err(|error| Malformed::Field(format!("payload: it is no google.protobuf.Struct: {error}")))
 }
 
 fn object(read: Struct) -> Map<String, Value> {

@@ -9,7 +9,7 @@ use openagents_workspace::{Caller, Member, Takeover, Way};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, UNPROVED};
-use super::people::{Registration, register, unregister};
+use super::people::{Registration, dismiss, register, unregister};
 use super::plain;
 use super::profile::profile;
 use super::request::Request;
@@ -270,15 +270,11 @@ async fn subscribe(host: &Host, caller: &Caller, request: &Request) -> Answer {
             patterns.extend(native_patterns(their));
         }
     }
-    let params = Subscribe {
-        patterns,
-        channels: None,
-    };
-    match host.workspace().subscribe(caller, params).await {
-        Ok(subscription) => {
+    match subscription(host, caller, patterns).await {
+        Ok(subscription_id) => {
             let channels = request.payload.get("channels").filter(|given| given.is_array());
             let mut data = json!({
-                "subscription_id": subscription.subscription_id,
+                "subscription_id": subscription_id,
                 "agent_id": caller.agent_id.as_str(),
                 "event_patterns": texts,
                 "channels": channels.cloned().unwrap_or_else(|| json!([])),
@@ -289,6 +285,25 @@ async fn subscribe(host: &Host, caller: &Caller, request: &Request) -> Answer {
         }
         Err(error) => Answer::system_refused(command, error.message, json!({})),
     }
+}
+
+/// Who subscribes to the same again has the same subscription: agents that are started again and again say it each time.
+async fn subscription(
+    host: &Host,
+    caller: &Caller,
+    patterns: Vec<Pattern>,
+) -> Result<String, openagents_protocol::ErrorBody> {
+    let workspace = host.workspace();
+    let all = workspace.subscriptions(&caller.agent_id);
+    if let Some((known, _)) = all.into_iter().find(|(_, known)| *known == patterns) {
+        return Ok(known.to_string());
+    }
+    let params = Subscribe {
+        patterns,
+        channels: None,
+    };
+    let subscription = workspace.subscribe(caller, params).await?;
+    Ok(subscription.subscription_id)
 }
 
 async fn unsubscribe(host: &Host, caller: &Caller, request: &Request) -> Answer {
@@ -473,7 +488,7 @@ async fn kick(host: &Host, caller: &Caller, request: &Request) -> Answer {
     let group = workspace.group_name(&target);
     host.desk.ban(&target);
     let reason = format!("{KICKED_BY}{}", caller.agent_id);
-    if let Err(error) = workspace.dismiss(&target, &reason).await {
+    if let Err(error) = dismiss(host, &target, &reason).await {
         return error.into();
     }
     let data = json!({

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openagents_protocol::record::{Act, Record};
-use openagents_protocol::{Address, EventId, Pattern, Source};
+use openagents_protocol::{Address, EventId, Pattern, Source, is_given_out};
 use openagents_workspace::Caller;
 use serde_json::{Map, Value, json};
 
@@ -36,8 +36,15 @@ pub(super) fn native_patterns(their: &str) -> Vec<Pattern> {
 }
 
 /// Tells a record to an agent; none where this interface has no words for it, or the agent wants it not.
-pub(super) async fn tell(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option<Event> {
-    let told = translate(host, reader, record).await;
+///
+/// Files are told with their content as long as there is room for it.
+pub(super) async fn tell(
+    host: &Arc<Host>,
+    reader: &Caller,
+    record: &Record,
+    room: &mut u64,
+) -> Option<Event> {
+    let told = translate(host, reader, record, room).await;
     let workspace = host.workspace();
     let subscriptions = workspace.subscriptions(&reader.agent_id);
     let mut event = match told {
@@ -65,7 +72,7 @@ fn wants(subscriptions: &[(EventId, Vec<Pattern>)], name: &str) -> bool {
     patterns.any(|pattern| pattern.matches(name))
 }
 
-async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option<Event> {
+async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record, room: &mut u64) -> Option<Event> {
     let mods = &host.desk.settings.mods;
     match &record.header.act {
         Act::Message { .. } => Some(message(host, reader, record).await),
@@ -75,9 +82,9 @@ async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option
         Act::ReactionRemoved { message_id, reaction } => {
             Some(reactions::told(host, reader, record, message_id, reaction, "removed").await)
         }
-        Act::FileShared { .. } => shared_file(host, reader, record).await,
+        Act::FileShared { .. } => shared_file(host, reader, record, room).await,
         // What the workspace says of itself has no words here.
-        Act::Event {} if is_own(record.header.name.as_str()) => None,
+        Act::Event {} if is_given_out(record.header.name.as_str()) => None,
         Act::Event {} => Some(as_it_is(record)),
         Act::AgentLeft { reason } if reason.starts_with(KICKED_BY) => Some(kicked(host, record, reason)),
         Act::AgentJoined { metadata, .. } if mods.discovery && mods.broadcast_connection => {
@@ -104,13 +111,6 @@ async fn translate(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option
         }
         _ => None,
     }
-}
-
-/// Whether a name is one of those that only the workspace gives out.
-fn is_own(name: &str) -> bool {
-    let own = ["system.", "channel.", "direct.", "workspace."];
-    own.iter().any(|prefix| name.starts_with(prefix))
-        || (name.starts_with("agent.") && name != "agent.message")
 }
 
 /// An event that agents send each other, as it was written.
@@ -214,13 +214,13 @@ pub(super) fn written_payload(record: &Record, aside: &Aside) -> Map<String, Val
     payload
 }
 
-async fn shared_file(host: &Arc<Host>, reader: &Caller, record: &Record) -> Option<Event> {
+async fn shared_file(host: &Arc<Host>, reader: &Caller, record: &Record, room: &mut u64) -> Option<Event> {
     let file = record.shared_file()?;
     // What is there for everybody is found by who looks for it.
     if record.header.destination == Address::Everyone {
         return None;
     }
-    let content = files::content_to_tell(host, reader, &record.header.event_id, file.size).await;
+    let content = files::content_to_tell(host, reader, &record.header.event_id, file.size, room).await;
     let mut payload = json!({
         "file": {
             "file_id": record.header.event_id.as_str(),

@@ -19,7 +19,7 @@ use crate::host::Host;
 pub(super) const MOD: &str = "openagents.mods.workspace.messaging";
 
 /// Answers a request to the extension; none where it handles no event of this name.
-pub(super) async fn answer(host: &Arc<Host>, caller: &Caller, request: &Request) -> Option<Answer> {
+pub(super) async fn answer(host: &Arc<Host>, caller: &Caller, request: &mut Request) -> Option<Answer> {
     Some(match request.event_name.as_str() {
         "thread.channel_message.post" => posts::post(host, caller, request).await,
         "thread.reply.post" | "thread.reply.sent" => posts::reply(host, caller, request).await,

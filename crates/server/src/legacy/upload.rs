@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::answer::UNPROVED;
 use super::cache::{Entry, NewFile, described, find, keep_file, uploaded};
 use super::http::answer;
+use super::room::Share;
 use crate::host::Host;
 use crate::line::Line;
 
@@ -115,6 +116,7 @@ async fn read(host: &Host, mut multipart: Multipart) -> Result<Form, (StatusCode
 pub(super) async fn download(
     State(host): State<Arc<Host>>,
     Extension(line): Extension<Arc<Line>>,
+    Extension(share): Extension<Arc<Share>>,
     Path(cache_id): Path<String>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
@@ -125,6 +127,7 @@ pub(super) async fn download(
         let Some(filename) = entry.filename.clone() else {
             return Err("Cache entry is not a file".to_owned());
         };
+        share.take(entry.size).map_err(|crowded| crowded.to_string())?;
         let content = host.desk.cache.read(&entry).await;
         Ok((entry, filename, content.map_err(|fault| fault.to_string())?))
     };

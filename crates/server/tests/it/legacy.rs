@@ -1,4 +1,6 @@
-//! A caller of the 0.9 interface: HTTP and gRPC, byte for byte, with nothing of the official client.
+//! Agents of the 0.9 interface and how they call: HTTP and gRPC, byte for byte, with nothing of the official client.
+
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -6,7 +8,8 @@ use hyper::Request;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use openagents_protocol::legacy::prost::Message;
-use serde_json::Value;
+use openagents_server::Config;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +40,11 @@ impl Caller {
     pub(crate) async fn of(running: &Running) -> Self {
         let authority = running.server.local_addr().to_string();
         let connections = TaskTracker::new();
-        let io = || async { TokioIo::new(TcpStream::connect(&authority).await.unwrap()) };
+        let io = || async {
+            let stream = TcpStream::connect(&authority).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            TokioIo::new(stream)
+        };
         let (http, connection) = hyper::client::conn::http1::handshake(io().await).await.unwrap();
         connections.spawn(connection);
         let (grpc, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io().await)
@@ -119,5 +126,84 @@ impl Caller {
             0 => Ok(A::decode(&body[5..]).unwrap()),
             status => Err(status),
         }
+    }
+}
+
+/// Polls without anything waiting are answered at once.
+pub(crate) fn impatient(config: &mut Config) {
+    config.legacy.hold = Duration::ZERO;
+    config.workspace.takeover_wait = Duration::from_millis(50);
+}
+
+/// An agent of the 0.9 interface.
+pub(crate) struct Agent {
+    pub(crate) caller: Caller,
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Agent {
+    pub(crate) async fn join(running: &Running, id: &str) -> Self {
+        let mut caller = Caller::of(running).await;
+        let answer = caller
+            .post("/api/register", &json!({"agent_id": id}))
+            .await
+            .json();
+        assert_eq!(answer["success"], true, "{answer}");
+        Self {
+            caller,
+            id: id.to_owned(),
+            secret: answer["secret"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// The same agent over another connection.
+    pub(crate) async fn again(&self, running: &Running) -> Self {
+        Self {
+            caller: Caller::of(running).await,
+            id: self.id.clone(),
+            secret: self.secret.clone(),
+        }
+    }
+
+    pub(crate) fn poll_path(&self) -> String {
+        format!("/api/poll?agent_id={}&secret={}", self.id, self.secret)
+    }
+
+    /// The events that a poll brings.
+    pub(crate) async fn events(&mut self) -> Vec<Value> {
+        let path = self.poll_path();
+        let answer = self.caller.get(&path).await.json();
+        answer["messages"].as_array().unwrap().clone()
+    }
+
+    /// The texts that a poll brings.
+    pub(crate) async fn poll(&mut self) -> Vec<String> {
+        let messages = self.events().await;
+        let text = |message: &Value| {
+            message["payload"]["content"]["text"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        messages.iter().map(text).collect()
+    }
+
+    /// Sends an event, and tells how it was answered.
+    pub(crate) async fn send(&mut self, name: &str, to: &str, payload: Value) -> Value {
+        let body = json!({
+            "event_name": name,
+            "source_id": self.id,
+            "target_agent_id": to,
+            "payload": payload,
+            "secret": self.secret,
+        });
+        self.caller.post("/api/send_event", &body).await.json()
+    }
+
+    pub(crate) async fn say(&mut self, to: &str, text: &str) {
+        let payload = json!({"target_agent_id": to, "content": {"text": text}});
+        let answer = self.send("thread.direct_message.send", to, payload).await;
+        assert_eq!(answer["success"], true, "{answer}");
     }
 }

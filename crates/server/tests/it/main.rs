@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod admission;
+mod any_input;
 mod bad_input;
+mod catalogue;
 mod documents;
 mod harness;
+mod large;
 mod legacy;
 mod limits;
 mod openapi;

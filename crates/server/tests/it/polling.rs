@@ -2,89 +2,18 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::select_all;
+use futures_util::stream::FuturesUnordered;
 use openagents_protocol::legacy::prost::Message;
 use openagents_protocol::legacy::{RegisterAgentRequest, RegisterAgentResponse};
-use openagents_server::{Clock, Config};
-use serde_json::{Value, json};
+use openagents_server::Clock;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::harness::{LIMIT, Running, within};
-use crate::legacy::Caller;
-
-/// An agent of the 0.9 interface.
-struct Agent {
-    caller: Caller,
-    id: String,
-    secret: String,
-}
-
-impl Agent {
-    async fn join(running: &Running, id: &str) -> Self {
-        let mut caller = Caller::of(running).await;
-        let answer = caller
-            .post("/api/register", &json!({"agent_id": id}))
-            .await
-            .json();
-        assert_eq!(answer["success"], true, "{answer}");
-        Self {
-            caller,
-            id: id.to_owned(),
-            secret: answer["secret"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    /// The same agent over another connection.
-    async fn again(&self, running: &Running) -> Self {
-        Self {
-            caller: Caller::of(running).await,
-            id: self.id.clone(),
-            secret: self.secret.clone(),
-        }
-    }
-
-    fn poll_path(&self) -> String {
-        format!("/api/poll?agent_id={}&secret={}", self.id, self.secret)
-    }
-
-    /// The texts that a poll brings.
-    async fn poll(&mut self) -> Vec<String> {
-        let path = self.poll_path();
-        let answer = self.caller.get(&path).await.json();
-        let messages = answer["messages"].as_array().unwrap();
-        let text = |message: &Value| {
-            message["payload"]["content"]["text"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        messages.iter().map(text).collect()
-    }
-
-    /// Sends an event, and tells how it was answered.
-    async fn send(&mut self, name: &str, to: &str, payload: Value) -> Value {
-        let body = json!({
-            "event_name": name,
-            "source_id": self.id,
-            "target_agent_id": to,
-            "payload": payload,
-            "secret": self.secret,
-        });
-        self.caller.post("/api/send_event", &body).await.json()
-    }
-
-    async fn say(&mut self, to: &str, text: &str) {
-        let payload = json!({"target_agent_id": to, "content": {"text": text}});
-        let answer = self.send("thread.direct_message.send", to, payload).await;
-        assert_eq!(answer["success"], true, "{answer}");
-    }
-}
-
-/// Polls without anything waiting are answered at once.
-fn impatient(config: &mut Config) {
-    config.legacy.hold = Duration::ZERO;
-    config.workspace.takeover_wait = Duration::from_millis(50);
-}
+use crate::legacy::{Agent, Caller, impatient};
 
 #[tokio::test]
 async fn a_poll_waits_until_something_comes() {
@@ -101,34 +30,31 @@ async fn a_newer_poll_ends_an_older_one_with_nothing() {
     let mut alice = Agent::join(&running, "alice").await;
     let mut bob = Agent::join(&running, "bob").await;
     let mut other = bob.again(&running).await;
-    let (first, second) = tokio::join!(bob.poll(), async {
-        let (texts, ()) = tokio::join!(other.poll(), async {
-            // The first one has ended by then, whichever of the two was the older.
-            tokio::task::yield_now().await;
-            alice.say("bob", "for one of them").await;
-        });
-        texts
-    });
-    let mut got = [first, second].concat();
-    got.extend(within(LIMIT, bob.again(&running).await.drained(&running)).await);
-    assert_eq!(got, ["for one of them"]);
+    let polls = [bob.poll(), other.poll()].map(Box::pin);
+    // Whichever of the two was the older has ended by then.
+    let (older, _, mut waiting) = within(LIMIT, select_all(polls)).await;
+    assert!(older.is_empty(), "{older:?}");
+    let newer = waiting.pop().unwrap();
+    let (newer, ()) = tokio::join!(newer, alice.say("bob", "for the newer one"));
+    assert_eq!(newer, ["for the newer one"]);
 }
 
-impl Agent {
-    /// What is left, with nothing to wait for: another agent's message marks the end.
-    async fn drained(mut self, running: &Running) -> Vec<String> {
-        let mut marker = Agent::join(running, "marker").await;
-        marker.say(&self.id, "the end").await;
-        let mut got = Vec::new();
-        loop {
-            for text in self.poll().await {
-                if text == "the end" {
-                    return got;
-                }
-                got.push(text);
-            }
-        }
+#[tokio::test]
+async fn of_a_hundred_polls_at_once_one_is_answered_with_what_comes() {
+    let running = Running::start().await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let bob = Agent::join(&running, "bob").await;
+    let mut bobs = Vec::new();
+    for _ in 0..100 {
+        bobs.push(bob.again(&running).await);
     }
+    let mut polls: FuturesUnordered<_> = bobs.iter_mut().map(Agent::poll).collect();
+    for _ in 0..99 {
+        let ended = within(LIMIT, polls.next()).await.unwrap();
+        assert!(ended.is_empty(), "{ended:?}");
+    }
+    let (last, ()) = tokio::join!(polls.next(), alice.say("bob", "for the last one"));
+    assert_eq!(last.unwrap(), ["for the last one"]);
 }
 
 #[tokio::test]
@@ -333,4 +259,32 @@ async fn agents_are_listed_in_the_order_they_came_also_within_a_millisecond() {
         .map(|agent| agent["agent_id"].as_str().unwrap())
         .collect();
     assert_eq!(ids, ["zoe", "adam", "mia", "bob"]);
+}
+
+#[tokio::test]
+async fn who_subscribes_to_the_same_again_has_one_subscription_and_none_after_leaving() {
+    let running = Running::with(impatient).await;
+    let mut alice = Agent::join(&running, "alice").await;
+    let mut bob = Agent::join(&running, "bob").await;
+    let wanted = json!({"event_patterns": ["demo.only.*"]});
+    let first = bob.send("system.subscribe_events", "", wanted.clone()).await;
+    assert_eq!(first["success"], true, "{first}");
+    // It crashed, and begins anew without having left.
+    let mut bob = Agent::join(&running, "bob").await;
+    let second = bob.send("system.subscribe_events", "", wanted).await;
+    assert_eq!(
+        second["data"]["subscription_id"],
+        first["data"]["subscription_id"]
+    );
+    alice.say("bob", "not selected").await;
+    assert!(bob.poll().await.is_empty());
+
+    let left = json!({"agent_id": "bob", "secret": bob.secret});
+    assert_eq!(
+        bob.caller.post("/api/unregister", &left).await.json()["success"],
+        true
+    );
+    let mut bob = Agent::join(&running, "bob").await;
+    alice.say("bob", "everything again").await;
+    assert!(bob.poll().await.contains(&"everything again".to_owned()));
 }

@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::legacy::answer::Answer;
 use crate::legacy::request::Request;
 
-/// Largest file that is told with its content, in bytes; the content of larger ones is fetched by id.
-const MOST_TOLD: u64 = 10 << 20;
+/// Most bytes of files that are told with their content at once; that of others is fetched by id.
+pub(crate) const MOST_TOLD: u64 = 10 << 20;
 
 /// Uploads a file. Where the payload names a channel it is shared there, otherwise with everybody.
 pub(super) async fn upload(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
@@ -80,6 +80,8 @@ pub(super) async fn download(host: &Arc<Host>, caller: &Caller, request: &Reques
             let message = format!("a file of more than {limit} bytes does not fit into an answer");
             return Err(ErrorBody::new(ErrorCode::TooLarge, message));
         }
+        let room = request.make_room(info.size.saturating_mul(2));
+        room.map_err(|crowded| ErrorBody::new(ErrorCode::LimitReached, crowded.to_string()))?;
         let pieces: Vec<bytes::Bytes> = content.try_collect().await.map_err(unreadable)?;
         Ok((info, pieces.concat()))
     };
@@ -109,16 +111,15 @@ fn unreadable(error: std::io::Error) -> ErrorBody {
     ErrorBody::new(ErrorCode::StorageUnavailable, "the content could not be read")
 }
 
-/// The content of a file for those that are told of it, unless it is large.
+/// The content of a file for those that are told of it, if there is room left for it.
 pub(crate) async fn content_to_tell(
     host: &Arc<Host>,
     reader: &Caller,
     file_id: &EventId,
     size: u64,
+    room: &mut u64,
 ) -> Option<String> {
-    if MOST_TOLD < size {
-        return None;
-    }
+    *room = room.checked_sub(size)?;
     let content = host.workspace().peek_file(reader, file_id).await.ok()?;
     let pieces: Vec<bytes::Bytes> = content.try_collect().await.ok()?;
     Some(STANDARD.encode(pieces.concat()))

@@ -87,6 +87,7 @@ pub(super) async fn of_channel(host: &Arc<Host>, caller: &Caller, request: &Requ
     };
     let read = async {
         let (records, has_more) = workspace.read_messages(caller, params).await?;
+        make_room(request, &records)?;
         let tally = workspace.tally(&channel).await?;
         let (told, cut) = tell(host, caller, &records, page.threads, channel_message).await?;
         Ok((told, has_more || cut, tally.posts + tally.replies))
@@ -141,6 +142,7 @@ pub(super) async fn of_conversation(host: &Arc<Host>, caller: &Caller, request: 
             return Ok((Vec::new(), false, 0));
         }
         let (records, has_more) = workspace.read_messages(caller, params).await?;
+        make_room(request, &records)?;
         let total = workspace.count_conversation(caller, &other).await?;
         let (told, cut) = tell(host, caller, &records, page.threads, direct_message).await?;
         Ok((told, has_more || cut, total))
@@ -230,6 +232,14 @@ async fn all_conversations(host: &Arc<Host>, caller: &Caller) -> Result<Vec<Show
             return Ok(shown);
         }
     }
+}
+
+/// Makes sure that there is room for telling these.
+fn make_room(request: &Request, records: &[Record]) -> Result<(), ErrorBody> {
+    let bodies = records.iter().filter_map(|record| record.body.as_ref());
+    let bytes: usize = bodies.map(|body| body.payload.as_str().len()).sum();
+    let room = request.make_room(2 * bytes as u64);
+    room.map_err(|crowded| ErrorBody::new(ErrorCode::LimitReached, crowded.to_string()))
 }
 
 fn refused(error: ErrorBody, request_id: &str) -> Answer {

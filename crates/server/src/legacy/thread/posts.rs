@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use openagents_protocol::record::Record;
-use openagents_protocol::{Address, AgentId, ChannelName, Draft, Event, EventId};
+use openagents_protocol::{
+    Address, AgentId, ChannelName, Draft, Event, EventId, Intent, Json, is_set_by_workspace,
+};
 use openagents_workspace::Caller;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::levels;
 use super::unusable;
 use crate::host::Host;
 use crate::legacy::answer::Answer;
-use crate::legacy::event::{Aside, entries};
+use crate::legacy::event::Aside;
 use crate::legacy::plain::{accepted, now};
 use crate::legacy::request::{Request, integer};
 
@@ -19,7 +22,7 @@ use crate::legacy::request::{Request, integer};
 const QUOTED: usize = 100;
 
 /// Posts to a channel, which is made if there is none.
-pub(super) async fn post(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
+pub(super) async fn post(host: &Arc<Host>, caller: &Caller, request: &mut Request) -> Answer {
     let checked = check(request).and_then(|()| channel_of(request));
     let channel = match checked {
         Ok(Some(channel)) => channel,
@@ -41,7 +44,7 @@ pub(super) async fn post(host: &Arc<Host>, caller: &Caller, request: &Request) -
 }
 
 /// Replies to a message, in its channel or privately.
-pub(super) async fn reply(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
+pub(super) async fn reply(host: &Arc<Host>, caller: &Caller, request: &mut Request) -> Answer {
     let checked = check(request)
         .and_then(|()| check_level(request))
         .and_then(|()| channel_of(request));
@@ -49,13 +52,13 @@ pub(super) async fn reply(host: &Arc<Host>, caller: &Caller, request: &Request) 
         Ok(channel) => channel,
         Err(reason) => return unusable(request, &reason),
     };
-    let Some(parent_id) = request.text("reply_to_id") else {
+    let Some(parent_id) = request.text("reply_to_id").map(str::to_owned) else {
         return unusable(request, "reply_to_id: it is missing");
     };
     if parent_id == request.event_id.as_str() {
         return unusable(request, "reply_to_id: a message cannot reply to itself");
     }
-    let parent = find(host, caller, parent_id).await;
+    let parent = find(host, caller, &parent_id).await;
     let mut payload = with_quote(host, caller, request).await;
     payload.remove("thread_level");
     let message = match (channel.clone(), parent) {
@@ -146,7 +149,7 @@ async fn attached(
 }
 
 /// Sends a message to an agent.
-pub(super) async fn send(host: &Arc<Host>, caller: &Caller, request: &Request) -> Answer {
+pub(super) async fn send(host: &Arc<Host>, caller: &Caller, request: &mut Request) -> Answer {
     if let Err(reason) = check(request) {
         return unusable(request, &reason);
     }
@@ -180,7 +183,11 @@ pub(super) async fn send(host: &Arc<Host>, caller: &Caller, request: &Request) -
 }
 
 /// A message for everybody that names a channel is a post there; every other one is delivered as it is.
-pub(super) async fn agent_message(host: &Arc<Host>, caller: &Caller, request: &Request) -> Option<Answer> {
+pub(super) async fn agent_message(
+    host: &Arc<Host>,
+    caller: &Caller,
+    request: &mut Request,
+) -> Option<Answer> {
     if request.target.as_deref() != Some("agent:broadcast") {
         return None;
     }
@@ -191,7 +198,7 @@ pub(super) async fn agent_message(host: &Arc<Host>, caller: &Caller, request: &R
     };
     let message = Outgoing {
         event: Event::new("channel.message.posted").to(format!("channel:{channel}")),
-        payload: request.payload.clone(),
+        payload: std::mem::take(&mut request.payload),
         aside: Aside::default(),
         default_target: format!("channel:{channel}"),
     };
@@ -217,7 +224,7 @@ struct Outgoing {
 async fn publish(
     host: &Arc<Host>,
     caller: &Caller,
-    request: &Request,
+    request: &mut Request,
     message: Outgoing,
 ) -> Result<(), Answer> {
     let Outgoing {
@@ -229,43 +236,62 @@ async fn publish(
     event.event_id = request.event_id.to_string();
     event.visibility = request.visibility;
     if !request.metadata.is_empty() {
-        event.metadata = Some(Value::Object(request.metadata.clone()).into());
+        event.metadata = Some(Value::Object(std::mem::take(&mut request.metadata)).into());
     }
-    let mut kept = payload.clone();
-    // What it replies to is said by the event, or nowhere: a message that nobody knows has no replies.
-    kept.remove("reply_to_id");
-    kept.entry("content").or_insert_with(|| json!({}));
-    event.payload = Value::Object(kept).into();
-    let mut draft = Draft::parse(event).map_err(Answer::from)?;
-    draft.from_outside = true;
+    event.payload = Json::encode(&Kept(&payload)).map_err(|error| Answer::refused(error.to_string()))?;
+    let mut draft = Draft::parse_from_outside(event).map_err(Answer::from)?;
     aside.name = Some(request.event_name.to_string());
     if request.target.as_deref() != Some(default_target.as_str()) {
-        aside.to = request.target.clone();
+        aside.to = request.target.take();
     }
     aside.signed = payload.get("sender_id").and_then(Value::as_str) == Some(caller.agent_id.as_str());
-    if !follows(&draft, caller, &payload) {
+    if !follows(&draft.intent, caller, &payload) {
         aside.payload = Some(payload);
     }
     draft.body.aside = aside.stored();
     accepted(host.workspace().publish(caller, draft).await).map(drop)
 }
 
-/// Whether a payload can be told from what the workspace keeps of it.
-fn follows(draft: &Draft, caller: &Caller, payload: &Map<String, Value>) -> bool {
-    let mut kept = entries(&draft.body.payload);
-    if let Some(parent) = draft.intent.reply_to() {
-        kept.insert("reply_to_id".to_owned(), parent.as_str().into());
+/// What the workspace is given of a payload. What it replies to is said by the event, or nowhere: a message that nobody
+/// knows has no replies.
+struct Kept<'a>(&'a Map<String, Value>);
+
+impl Serialize for Kept<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0.iter().filter(|(key, _)| *key != "reply_to_id") {
+            map.serialize_entry(key, value)?;
+        }
+        if !self.0.contains_key("content") {
+            map.serialize_entry("content", &Map::new())?;
+        }
+        map.end()
     }
-    match draft.intent.destination() {
-        Address::Channel(channel) => kept.insert("channel".to_owned(), channel.as_str().into()),
-        Address::Agent(agent) => kept.insert("target_agent_id".to_owned(), agent.as_str().into()),
-        _ => None,
+}
+
+/// Whether a payload can be told from what the workspace keeps of it, which is everything but the keys that it sets itself.
+fn follows(intent: &Intent, caller: &Caller, payload: &Map<String, Value>) -> bool {
+    let destination = intent.destination();
+    let (to, name) = match &destination {
+        Address::Channel(channel) => ("channel", channel.as_str()),
+        Address::Agent(agent) => ("target_agent_id", agent.as_str()),
+        _ => return false,
     };
-    // Who sent it is told of every message.
-    if payload.get("sender_id").and_then(Value::as_str) == Some(caller.agent_id.as_str()) {
-        kept.insert("sender_id".to_owned(), caller.agent_id.as_str().into());
-    }
-    kept == *payload
+    let reply_to = intent.reply_to().map(EventId::as_str);
+    let is = |key: &str, value: &str| payload.get(key).is_some_and(|written| written == value);
+    let told = |(key, value): (&String, &Value)| match key.as_str() {
+        "content" => value.is_object(),
+        // A text beside the content is the sender's own.
+        "text" => true,
+        "channel" => to == "channel",
+        "reply_to_id" => reply_to.is_some_and(|id| value == id),
+        "sender_id" => value == caller.agent_id.as_str(),
+        key => !is_set_by_workspace(key),
+    };
+    is(to, name)
+        && payload.contains_key("content")
+        && reply_to.is_none_or(|id| is("reply_to_id", id))
+        && payload.iter().all(told)
 }
 
 fn said(host: &Host, request: &Request, kind: &str, channel: Option<&ChannelName>) -> Answer {
@@ -335,17 +361,19 @@ fn channel_of(request: &Request) -> Result<Option<ChannelName>, String> {
     }
 }
 
-/// The payload as it is sent on: with the words that it quotes, where it does not bring them.
-async fn with_quote(host: &Arc<Host>, caller: &Caller, request: &Request) -> Map<String, Value> {
-    let mut payload = request.payload.clone();
+/// The payload as it is sent on, taken from the request: with the words that it quotes, where it does not bring them.
+async fn with_quote(host: &Arc<Host>, caller: &Caller, request: &mut Request) -> Map<String, Value> {
+    let mut payload = std::mem::take(&mut request.payload);
     if payload.get("message_type").is_some_and(|kind| !kind.is_string()) {
         payload.remove("message_type");
     }
     // What others say of a message is not the author's to write.
     payload.remove("reactions");
-    if let Some(quoted) = request.text("quoted_message_id")
-        && !payload.contains_key("quoted_text")
-    {
+    if payload.contains_key("quoted_text") {
+        return payload;
+    }
+    let quoted = payload.get("quoted_message_id").and_then(Value::as_str);
+    if let Some(quoted) = quoted.filter(|quoted| !quoted.is_empty()) {
         let text = match find(host, caller, quoted).await {
             Some(record) => quote(&record),
             None => format!("[Quoted message {quoted} not found]"),
