@@ -148,7 +148,7 @@ async fn events_and_conversations_end_their_pages_early() {
         let at = page
             .events
             .iter()
-            .filter_map(|event| event.get("event")?.get("sequence")?.as_u64());
+            .filter_map(|event| event.get("sequence")?.as_u64());
         found.extend(at.map(Sequence::new).filter(|at| told.contains(at)));
         after = page.through.get();
     }
