@@ -12,13 +12,13 @@ use serde_json::Value;
 use self::cast::{Agent, CHANNEL, Cast, Kind};
 
 /// What an agent saw is what another one did.
-fn check(seer: &Agent, seen: &Value, expected: &[(&str, &str)]) -> Result<()> {
+fn check(witness: &Agent, seen: &Value, expected: &[(&str, &str)]) -> Result<()> {
     for (pointer, value) in expected {
         let found = seen.pointer(pointer).and_then(Value::as_str);
         ensure!(
             found == Some(value),
             "{}: {pointer} is not {value}: {seen}",
-            seer.id
+            witness.id
         );
     }
     Ok(())
@@ -31,8 +31,8 @@ async fn a_post_of_any_agent_is_seen_by_all_others() -> Result<()> {
         let author = cast.agents[one].id.clone();
         let text = format!("posted by {author}");
         let id = cast.agents[one].post(&text).await?;
-        for seer in cast.others(one) {
-            let seen = seer
+        for witness in cast.others(one) {
+            let seen = witness
                 .sees(
                     "channel.message.posted",
                     "thread.channel_message.notification",
@@ -47,7 +47,7 @@ async fn a_post_of_any_agent_is_seen_by_all_others() -> Result<()> {
                 ("/payload/channel", CHANNEL),
                 ("/payload/content/text", &text),
             ];
-            check(seer, &seen, &expected)?;
+            check(witness, &seen, &expected)?;
         }
     }
     cast.part().await;
@@ -64,8 +64,8 @@ async fn a_reply_of_any_agent_to_any_agent_is_seen_by_all_others() -> Result<()>
             let replier = cast.agents[other].id.clone();
             let text = format!("{replier} answers {author}");
             let id = cast.agents[other].reply(&parent, &text).await?;
-            for seer in cast.others(other) {
-                let seen = seer
+            for witness in cast.others(other) {
+                let seen = witness
                     .sees("channel.message.replied", "thread.reply.notification", &text)
                     .await?;
                 let expected = [
@@ -75,12 +75,12 @@ async fn a_reply_of_any_agent_to_any_agent_is_seen_by_all_others() -> Result<()>
                     ("/payload/channel", CHANNEL),
                     ("/payload/content/text", &text),
                 ];
-                check(seer, &seen, &expected)?;
-                let own: &[(&str, &str)] = match seer.kind {
+                check(witness, &seen, &expected)?;
+                let own: &[(&str, &str)] = match witness.kind {
                     Kind::Official(_) => &[("/payload/original_sender", &author)],
                     Kind::Rust | Kind::Python => &[("/payload/thread_id", &parent)],
                 };
-                check(seer, &seen, own)?;
+                check(witness, &seen, own)?;
             }
         }
     }
@@ -96,8 +96,8 @@ async fn a_direct_message_of_any_agent_to_any_agent_is_seen_by_that_one_only() -
         for other in (0..ids.len()).filter(|other| *other != one) {
             let text = format!("{} to {}", ids[one], ids[other]);
             let id = cast.agents[one].send(&ids[other], &text).await?;
-            let seer = &mut cast.agents[other];
-            let seen = seer
+            let witness = &mut cast.agents[other];
+            let seen = witness
                 .sees(
                     "direct.message.received",
                     "thread.direct_message.notification",
@@ -111,19 +111,24 @@ async fn a_direct_message_of_any_agent_to_any_agent_is_seen_by_that_one_only() -
                 ("/payload/sender_id", &ids[one]),
                 ("/payload/content/text", &text),
             ];
-            check(seer, &seen, &expected)?;
+            check(witness, &seen, &expected)?;
         }
     }
     // Everything comes in order: whoever sees this last post was told of all messages before it.
     cast.agents[0].post("the end").await?;
-    for seer in cast.others(0) {
-        seer.sees(
-            "channel.message.posted",
-            "thread.channel_message.notification",
-            "the end",
-        )
-        .await?;
-        ensure!(seer.untold(" to ") == 0, "{} saw what is for others", seer.id);
+    for witness in cast.others(0) {
+        witness
+            .sees(
+                "channel.message.posted",
+                "thread.channel_message.notification",
+                "the end",
+            )
+            .await?;
+        ensure!(
+            witness.untold(" to ") == 0,
+            "{} saw what is for others",
+            witness.id
+        );
     }
     cast.part().await;
     Ok(())
@@ -142,10 +147,12 @@ async fn reactions_of_any_agent_are_seen_by_all_others() -> Result<()> {
                 "add" => "workspace.reaction.added",
                 _ => "workspace.reaction.removed",
             };
-            for seer in cast.others(one) {
-                let seen = seer.sees(ours, "thread.reaction.notification", &reactor).await?;
-                check(seer, &seen, &[("/source", reactor.as_str())])?;
-                let told: &[(&str, &str)] = match seer.kind {
+            for witness in cast.others(one) {
+                let seen = witness
+                    .sees(ours, "thread.reaction.notification", &reactor)
+                    .await?;
+                check(witness, &seen, &[("/source", reactor.as_str())])?;
+                let told: &[(&str, &str)] = match witness.kind {
                     Kind::Official(_) => &[
                         ("/payload/target_message_id", &message),
                         ("/payload/reacting_agent", &reactor),
@@ -160,7 +167,7 @@ async fn reactions_of_any_agent_are_seen_by_all_others() -> Result<()> {
                         ("/payload/reaction", written),
                     ],
                 };
-                check(seer, &seen, told)?;
+                check(witness, &seen, told)?;
             }
         }
     }
@@ -175,8 +182,8 @@ async fn a_file_of_any_agent_is_seen_and_read_by_all_others() -> Result<()> {
         let uploader = cast.agents[one].id.clone();
         let (filename, content) = (format!("{uploader}.txt"), format!("written by {uploader}"));
         let id = cast.agents[one].upload(&filename, &content).await?;
-        for seer in cast.others(one) {
-            let seen = seer
+        for witness in cast.others(one) {
+            let seen = witness
                 .sees(
                     "workspace.file.uploaded",
                     "thread.file.upload_response",
@@ -184,12 +191,12 @@ async fn a_file_of_any_agent_is_seen_and_read_by_all_others() -> Result<()> {
                 )
                 .await?;
             check(
-                seer,
+                witness,
                 &seen,
                 &[("/source", uploader.as_str()), ("/payload/file_id", &id)],
             )?;
             let encoded = STANDARD.encode(&content);
-            let told: &[(&str, &str)] = match seer.kind {
+            let told: &[(&str, &str)] = match witness.kind {
                 Kind::Official(_) => &[
                     ("/payload/file/filename", &filename),
                     ("/payload/file/file_content", &encoded),
@@ -200,8 +207,8 @@ async fn a_file_of_any_agent_is_seen_and_read_by_all_others() -> Result<()> {
                     ("/payload/channel", CHANNEL),
                 ],
             };
-            check(seer, &seen, told)?;
-            assert_eq!(seer.download(&id).await?, content, "{}", seer.id);
+            check(witness, &seen, told)?;
+            assert_eq!(witness.download(&id).await?, content, "{}", witness.id);
         }
     }
     cast.part().await;
@@ -217,21 +224,21 @@ async fn agents_of_every_kind_are_seen_to_come_and_to_go() -> Result<()> {
         let mut everybody = cast.ids();
         everybody.push(id.clone());
         everybody.sort_unstable();
-        for seer in &mut cast.agents {
-            let seen = seer
+        for witness in &mut cast.agents {
+            let seen = witness
                 .sees("agent.joined", "discovery.notification.agent_connected", &id)
                 .await?;
-            check(seer, &seen, &[("/payload/agent_id", id.as_str())])?;
-            assert_eq!(seer.agents().await?, everybody, "{}", seer.id);
+            check(witness, &seen, &[("/payload/agent_id", id.as_str())])?;
+            assert_eq!(witness.agents().await?, everybody, "{}", witness.id);
         }
         guest.leave().await?;
         let ids = cast.ids();
-        for seer in &mut cast.agents {
-            let seen = seer
+        for witness in &mut cast.agents {
+            let seen = witness
                 .sees("agent.left", "discovery.notification.agent_disconnected", &id)
                 .await?;
-            check(seer, &seen, &[("/payload/agent_id", id.as_str())])?;
-            assert_eq!(seer.agents().await?, ids, "{}", seer.id);
+            check(witness, &seen, &[("/payload/agent_id", id.as_str())])?;
+            assert_eq!(witness.agents().await?, ids, "{}", witness.id);
         }
     }
     cast.part().await;

@@ -64,14 +64,13 @@ async fn create(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome
 async fn get(host: &Arc<Host>, caller: &Caller, request: &Request) -> Outcome {
     let entry = entitled(host, caller, request, "access")?;
     let mut data = described(&entry);
-    data["value"] = match &entry.filename {
+    data["value"] = if entry.filename.is_some() {
         // Where it is stored is nobody's business; its id is the name of it.
-        Some(_) => entry.cache_id.as_str().into(),
-        None => {
-            let room = request.make_room(entry.size.saturating_mul(2));
-            room.map_err(|crowded| crowded.to_string())?;
-            text(host, &entry).await?.into()
-        }
+        entry.cache_id.as_str().into()
+    } else {
+        let room = request.make_room(entry.size.saturating_mul(2));
+        room.map_err(|crowded| crowded.to_string())?;
+        text(host, &entry).await?.into()
     };
     Ok(Answer::done("Cache entry retrieved", data))
 }

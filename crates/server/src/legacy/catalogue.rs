@@ -246,7 +246,8 @@ fn done(data: &Value) -> Response {
     answer(StatusCode::OK, &json!({"success": true, "data": data}))
 }
 
-fn listed(key: &str, found: Vec<Value>) -> Value {
+fn listed(key: &str, found: impl Iterator<Item = Value>) -> Value {
+    let found: Vec<Value> = found.collect();
     json!({"total": found.len(), key: found})
 }
 
@@ -259,7 +260,7 @@ pub(super) async fn list(
         wanted.is_none_or(|wanted| event[key] == **wanted)
     };
     let found = events(&host).filter(|event| is(event, "mod_id", "mod") && is(event, "event_type", "type"));
-    done(&listed("events", found.collect()))
+    done(&listed("events", found))
 }
 
 pub(super) async fn mods(State(host): State<Arc<Host>>) -> Response {
@@ -267,7 +268,7 @@ pub(super) async fn mods(State(host): State<Arc<Host>>) -> Response {
         let count = ALL.iter().filter(|(of, ..)| *of == path).count();
         json!({"mod_id": mod_id(path), "mod_name": mod_id(path), "mod_path": path, "event_count": count})
     });
-    done(&listed("mods", counted.collect()))
+    done(&listed("mods", counted))
 }
 
 pub(super) async fn search(
@@ -283,7 +284,7 @@ pub(super) async fn search(
         let mut texts = texts.into_iter().flatten();
         texts.any(|text| text.to_lowercase().contains(&lower))
     };
-    let mut data = listed("events", events(&host).filter(matches).collect());
+    let mut data = listed("events", events(&host).filter(matches));
     data["query"] = wanted.as_str().into();
     done(&data)
 }

@@ -141,7 +141,7 @@ impl Agent {
                 let folder = tempfile::tempdir()?;
                 let path = folder.path().join(filename);
                 std::fs::write(&path, content)?;
-                Ok(native.general().upload_file(&path).await?.file_id.to_string())
+                Ok(native.general().upload_file(&path).await?.file_id)
             }
             Hands::Program(program) => {
                 let wish = json!({"do": "upload", "channel": CHANNEL, "filename": filename, "text": content});
@@ -189,7 +189,7 @@ impl Agent {
                 let messages = native.general().get_messages(50).await?;
                 let said = messages.into_iter().map(|message| {
                     let text = message.text().unwrap_or_default().to_owned();
-                    (message.sender_id.to_string(), text)
+                    (message.sender_id, text)
                 });
                 Ok(said.collect())
             }
