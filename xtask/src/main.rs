@@ -3,12 +3,14 @@
 //! - `check` runs everything that must hold before a change is merged; the CI runs exactly this.
 //! - `python` runs the part of it that is about the Python package.
 //! - `faults` plays rounds of the simulation and the suites of killed and starved processes, for as long as asked.
+//! - `bench` measures the system beside its peers and its floors, and writes `docs/performance.md`.
 //! - `fix` does what a machine can do about it: lint suggestions and formatting.
 //! - `map` holds the source against the rules of `ARCHITECTURE.md`.
 //!
 //! No chore needs anything but a Rust toolchain to start: what else is wanted is installed below the
 //! target directory, at a pinned version.
 
+mod bench;
 mod check;
 mod faults;
 mod fix;
@@ -52,6 +54,8 @@ enum Chore {
     },
     /// Let what may go wrong go wrong, and check what was promised
     Faults(faults::Faults),
+    /// Measure the system beside its peers and its floors
+    Bench(bench::Bench),
     /// Apply lint suggestions and format the source
     Fix,
     /// Hold the source against the rules of ARCHITECTURE.md
@@ -75,6 +79,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Check { full: true } => check::run(&place, check::Depth::Full),
         Chore::Python { wheel } => check::python(&place, *wheel),
         Chore::Faults(faults) => faults::run(&place, faults),
+        Chore::Bench(bench) => bench::run(&place, bench),
         Chore::Fix => fix::run(&place),
         Chore::Map => map::run(&place),
     }
