@@ -4,12 +4,14 @@
 //! - `python` runs the part of it that is about the Python package.
 //! - `faults` plays rounds of the simulation and the suites of killed and starved processes, for as long as asked.
 //! - `soak` has mixed traffic for as long as asked, and tells whether memory, descriptors and latency stay flat.
+//! - `bench` measures the system beside its peers and its floors, and writes `docs/performance.md`.
 //! - `fix` does what a machine can do about it: lint suggestions and formatting.
 //! - `map` holds the source against the rules of `ARCHITECTURE.md`.
 //!
 //! No chore needs anything but a Rust toolchain to start: what else is wanted is installed below the
 //! target directory, at a pinned version.
 
+mod bench;
 mod check;
 mod duration;
 mod faults;
@@ -57,6 +59,8 @@ enum Chore {
     Faults(faults::Faults),
     /// Let agents do everything for a long time, and check that the server takes no more and more
     Soak(soak::Soak),
+    /// Measure the system beside its peers and its floors
+    Bench(bench::Bench),
     /// Apply lint suggestions and format the source
     Fix,
     /// Hold the source against the rules of ARCHITECTURE.md
@@ -81,6 +85,7 @@ fn run(chore: &Chore) -> Result<()> {
         Chore::Python { wheel } => check::python(&place, *wheel),
         Chore::Faults(faults) => faults::run(&place, faults),
         Chore::Soak(soak) => soak::run(&place, soak),
+        Chore::Bench(bench) => bench::run(&place, bench),
         Chore::Fix => fix::run(&place),
         Chore::Map => map::run(&place),
     }

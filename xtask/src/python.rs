@@ -32,10 +32,17 @@ const TESTS: Environment = Environment {
 };
 
 /// The official client has one of its own: it owns the import name of our package, and wants old versions of some.
-const OFFICIAL: Environment = Environment {
+pub(crate) const OFFICIAL: Environment = Environment {
     requirements: &["crates/e2e/python/official/requirements.txt"],
     folder: "venv-official",
     variable: "OPENAGENTS_TEST_OFFICIAL_PYTHON",
+};
+
+/// What is measured beside us carries its server in a package.
+pub(crate) const NATS: Environment = Environment {
+    requirements: &["benches/python/requirements.txt"],
+    folder: "venv-nats",
+    variable: "OPENAGENTS_BENCH_PYTHON",
 };
 
 /// Every environment of the tests.
@@ -123,7 +130,7 @@ fn run_tests(place: &Place, selection: &[&str]) -> Result<()> {
 }
 
 /// Puts the package together as an installation would, below the target directory.
-fn stage(place: &Place, built: &Path) -> Result<PathBuf> {
+pub(crate) fn stage(place: &Place, built: &Path) -> Result<PathBuf> {
     let site = place.target.join("python");
     let package = site.join("openagents");
     if package.exists() {

@@ -15,7 +15,10 @@ const DRAWING: &[(&str, &[&str])] = &[
     ("python", &["client", "protocol"]),
     ("cli", &["server", "client", "protocol"]),
     ("e2e", &["server", "client", "workspace", "store", "protocol"]),
-    ("benches", &["server", "client", "workspace", "store", "protocol"]),
+    (
+        "benches",
+        &["e2e", "server", "client", "workspace", "store", "protocol"],
+    ),
     ("examples", &["client", "protocol"]),
     ("xtask", &[]),
 ];
@@ -32,10 +35,14 @@ const TRANSPORTS: &[&str] = &[
     "tungstenite",
     "ureq",
 ];
-const TRANSPORT_ROOMS: &[&str] = &["client", "e2e", "server"];
+const TRANSPORT_ROOMS: &[&str] = &["benches", "client", "e2e", "server"];
 
-const STORAGE: &[&str] = &["async-nats", "libsqlite3-sys", "rusqlite", "sqlx"];
+const STORAGE: &[&str] = &["libsqlite3-sys", "rusqlite", "sqlx"];
 const STORAGE_ROOMS: &[&str] = &["store"];
+
+/// A storage engine, and a peer to measure beside.
+const PEER: &[&str] = &["async-nats"];
+const PEER_ROOMS: &[&str] = &["benches", "store"];
 
 const SERVER_SIDE: &[&str] = &["server", "store", "workspace"];
 
@@ -73,7 +80,9 @@ pub(super) fn transport(house: &House) -> Vec<String> {
 
 /// Storage libraries where they do not belong.
 pub(super) fn storage(house: &House) -> Vec<String> {
-    confined(house, STORAGE, STORAGE_ROOMS)
+    let mut wrong = confined(house, STORAGE, STORAGE_ROOMS);
+    wrong.extend(confined(house, PEER, PEER_ROOMS));
+    wrong
 }
 
 fn confined(house: &House, libraries: &[&str], rooms: &[&str]) -> Vec<String> {

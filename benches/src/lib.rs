@@ -1,1 +1,0 @@
-//! Criterion benches: `cargo bench -p openagents-benches`. What they measure stands in `benches/benches/`.

@@ -1,0 +1,128 @@
+//! Measures OpenAgents for Rust beside its peers and its floors, in one run: `cargo xtask bench` prepares what is needed
+//! and calls this.
+//!
+//! Servers are processes; the clients are in this one, on the same cores. What is compared is measured alternately, so that
+//! what else happens on the machine happens to all alike. Everything is bounded and ends by itself.
+
+mod bench;
+mod book;
+mod machine;
+mod measures;
+mod page;
+mod peers;
+mod plot;
+mod statistics;
+mod table;
+mod targets;
+
+use std::env::consts::EXE_SUFFIX;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use tokio_util::task::TaskTracker;
+
+use bench::Bench;
+use book::Book;
+use machine::Machine;
+use measures::Section;
+
+/// Measures the system beside its peers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bench",
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
+struct Arguments {
+    #[command(flatten)]
+    measuring: Option<Measuring>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What is measured, and with what.
+#[derive(Debug, Args)]
+struct Measuring {
+    /// Measures this section alone; may be given several times
+    #[arg(long)]
+    only: Vec<Section>,
+    /// Three short runs in place of five, and smaller sizes: to see that all of it works
+    #[arg(long)]
+    quick: bool,
+    /// Prints JSON for programs in place of tables
+    #[arg(long)]
+    json: bool,
+    /// Brings the tables and plots of this page up to date; sections that are not measured stay as they are
+    #[arg(long)]
+    page: Option<PathBuf>,
+    /// An interpreter that has the server of NATS beside it, and nothing of ours
+    #[arg(long, env = "OPENAGENTS_BENCH_PYTHON")]
+    python: PathBuf,
+    /// The folder with our Python package
+    #[arg(long)]
+    python_package: PathBuf,
+    /// The programs in Python
+    #[arg(long)]
+    python_programs: PathBuf,
+}
+
+/// What this program does for itself in other processes.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Answers on a WebSocket with what comes
+    #[command(hide = true)]
+    Echo,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    // As a task, where programs have their agents; the main thread would be woken from outside the runtime.
+    let tasks = TaskTracker::new();
+    match (arguments.part, arguments.measuring) {
+        (Some(Part::Echo), _) => tasks.spawn(peers::echo::serve()).await?,
+        (None, Some(measuring)) => tasks.spawn(run(measuring)).await?,
+        (None, None) => anyhow::bail!("nothing to do: see --help"),
+    }
+}
+
+async fn run(measuring: Measuring) -> anyhow::Result<()> {
+    // Ten thousand connections have two ends.
+    rlimit::increase_nofile_limit(u64::MAX).context("wanting more open files")?;
+    let scratch = tempfile::tempdir()?;
+    let bench = Bench {
+        scratch: scratch.path().to_owned(),
+        quick: measuring.quick,
+        openagents: std::env::current_exe()?.with_file_name("openagents"),
+        nats_server: measuring
+            .python
+            .with_file_name(format!("nats-server{EXE_SUFFIX}")),
+        python: measuring.python,
+        python_package: measuring.python_package,
+        python_programs: measuring.python_programs,
+    };
+    let machine = Machine::look(&bench)?;
+    let mut book = Book::default();
+    for section in Section::ALL {
+        if measuring.only.is_empty() || measuring.only.contains(&section) {
+            eprintln!("measuring {section}");
+            book.begin(section, machine.clone());
+            measures::measure(section, &bench, &mut book)
+                .await
+                .with_context(|| format!("measuring {section}"))?;
+            if !measuring.json {
+                println!("{}", table::markdown(&book, section));
+            }
+        }
+    }
+    if measuring.json {
+        println!("{}", serde_json::to_string_pretty(&book.told())?);
+    } else {
+        println!("{}\n{machine}", targets::markdown(&book));
+    }
+    match &measuring.page {
+        Some(page) => page::write(page, book),
+        None => Ok(()),
+    }
+}
