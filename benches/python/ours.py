@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 
-EVENTS = 200_000
-ASKERS = 40
+EVENTS = 100_000
+MESSAGES = 1_000
+ASKERS = 20
 QUESTIONS = 25
 CHUNK = 64
 CHUNKS_IN_FLIGHT = 16
@@ -62,6 +63,29 @@ async def send(port: int, count: int) -> None:
     sizes = [CHUNK] * (count // CHUNK) + [count % CHUNK]
     await asyncio.gather(*(chunk(size) for size in sizes if size))
     await client.disconnect()
+
+
+async def message(port: int) -> list[float]:
+    """Seconds from sending a direct message to the handler of another agent in this process."""
+    from openagents.sdk.client import AgentClient
+
+    arrived: asyncio.Queue[float] = asyncio.Queue()
+
+    async def handle(event: object) -> None:
+        arrived.put_nowait(time.perf_counter())
+
+    times = []
+    async with AgentClient("told") as receiver, AgentClient("teller") as sender:
+        receiver.register_event_handler(handle, ["direct.message.received"])
+        assert await receiver.connect_to_server("127.0.0.1", port)
+        assert await sender.connect_to_server("127.0.0.1", port)
+        peer = sender.workspace().agent("told")
+        for _ in range(MESSAGES):
+            began = time.perf_counter()
+            sending = asyncio.ensure_future(peer.send("a small message, as agents send them"))
+            times.append(await arrived.get() - began)
+            assert (await sending).success
+    return times
 
 
 async def ask(port: int, count: int) -> list[float]:
@@ -119,17 +143,12 @@ def import_seconds() -> float:
 
 
 def measure(port: int) -> None:
-    times = asyncio.run(ask(port, QUESTIONS))
-    print(
-        json.dumps(
-            {
-                "import_ms": import_seconds() * 1000,
-                "events_per_second": asyncio.run(receive(port, EVENTS)),
-                "ask_p50_ms": statistics.median(times) * 1000,
-                "ask_p99_ms": statistics.quantiles(times, n=100)[98] * 1000,
-            }
-        )
-    )
+    messages, questions = asyncio.run(message(port)), asyncio.run(ask(port, QUESTIONS))
+    measured = {"import_ms": import_seconds() * 1000, "events_per_second": asyncio.run(receive(port, EVENTS))}
+    for name, times in {"message": messages, "ask": questions}.items():
+        measured[f"{name}_p50_us"] = statistics.median(times) * 1e6
+        measured[f"{name}_p99_us"] = statistics.quantiles(times, n=100)[98] * 1e6
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,6 @@ struct Measuring {
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Answers on a WebSocket with what comes
-    #[command(hide = true)]
     Echo,
 }
 

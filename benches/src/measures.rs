@@ -1,8 +1,15 @@
 //! What is measured, a module for each section.
 
+mod catch_up;
+pub(crate) mod crowd;
 pub(crate) mod fanout;
+mod file;
+mod growth;
 pub(crate) mod latency;
-pub(crate) mod question;
+mod million;
+pub(crate) mod posts;
+mod python;
+mod question;
 pub(crate) mod rate;
 mod searchable;
 
@@ -17,7 +24,7 @@ use crate::book::Book;
 
 /// A part of the measurements that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Section {
     /// One direct message after the other
     Latency,
@@ -27,10 +34,39 @@ pub(crate) enum Section {
     Rate,
     /// Posts to many agents
     Fanout,
+    /// An agent that comes back to what it missed
+    CatchUp,
+    /// A million messages: pages, searches, starting with them
+    Million,
+    /// Ten thousand connected agents
+    Crowd,
+    /// What a message costs in larger workspaces
+    Growth,
+    /// Posts of the 0.9 interface
+    Posts,
+    /// The official client at both servers
+    OfficialClient,
+    /// Our Python package and the official one
+    Python,
+    /// A large file
+    File,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 4] = [Self::Latency, Self::Question, Self::Rate, Self::Fanout];
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Latency,
+        Self::Question,
+        Self::Rate,
+        Self::Fanout,
+        Self::CatchUp,
+        Self::Million,
+        Self::Crowd,
+        Self::Growth,
+        Self::Posts,
+        Self::OfficialClient,
+        Self::Python,
+        Self::File,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -38,14 +74,25 @@ impl Section {
             Self::Question => "question",
             Self::Rate => "rate",
             Self::Fanout => "fanout",
+            Self::CatchUp => "catch-up",
+            Self::Million => "million",
+            Self::Crowd => "crowd",
+            Self::Growth => "growth",
+            Self::Posts => "posts",
+            Self::OfficialClient => "official-client",
+            Self::Python => "python",
+            Self::File => "file",
         }
     }
 
-    /// The system that the others of its tables are compared with.
-    pub(crate) const fn beside(self) -> &'static str {
+    /// The system that the others of its table are compared with.
+    pub(crate) const fn beside(self) -> Option<&'static str> {
         match self {
-            Self::Latency | Self::Question | Self::Fanout => NATS,
-            Self::Rate => JETSTREAM,
+            Self::Latency | Self::Question | Self::Fanout | Self::Crowd => Some(NATS),
+            Self::Rate | Self::CatchUp => Some(JETSTREAM),
+            Self::Million | Self::Growth | Self::File => None,
+            Self::Posts | Self::OfficialClient => Some(OFFICIAL),
+            Self::Python => Some(OFFICIAL_PYTHON),
         }
     }
 }
@@ -62,6 +109,9 @@ pub(crate) const FSYNC: &str = "ours, fsync";
 pub(crate) const NATS: &str = "NATS core";
 pub(crate) const JETSTREAM: &str = "JetStream";
 pub(crate) const JETSTREAM_ALWAYS: &str = "JetStream, sync always";
+pub(crate) const OFFICIAL: &str = "official server";
+pub(crate) const OUR_PYTHON: &str = "our package, our server";
+pub(crate) const OFFICIAL_PYTHON: &str = "official package and server";
 pub(crate) const ECHO: &str = "WebSocket echo, both ways";
 pub(crate) const COMMIT: &str = "our engine, a bare commit";
 pub(crate) const SYNC: &str = "the disk, a bare fdatasync";
@@ -73,5 +123,13 @@ pub(crate) async fn measure(section: Section, bench: &Bench, book: &mut Book) ->
         Section::Question => Box::pin(question::measure(bench, book)).await,
         Section::Rate => Box::pin(rate::measure(bench, book)).await,
         Section::Fanout => Box::pin(fanout::measure(bench, book)).await,
+        Section::CatchUp => Box::pin(catch_up::measure(bench, book)).await,
+        Section::Million => Box::pin(million::measure(bench, book)).await,
+        Section::Crowd => Box::pin(crowd::measure(bench, book)).await,
+        Section::Growth => Box::pin(growth::measure(bench, book)).await,
+        Section::Posts => Box::pin(posts::measure(bench, book)).await,
+        Section::OfficialClient => Box::pin(posts::measure_client(bench, book)).await,
+        Section::Python => Box::pin(python::measure(bench, book)).await,
+        Section::File => Box::pin(file::measure(bench, book)).await,
     }
 }

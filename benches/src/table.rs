@@ -24,8 +24,11 @@ fn rows(measured: &Measured) -> String {
         let separator = if unit.is_empty() { "" } else { ", " };
         write!(text, " {measure}{separator}{unit} |").expect("a string takes everything");
     }
-    write!(text, " beside {beside} |\n|---|---|").expect("a string takes everything");
-    text.push_str(&"--:|".repeat(measures.len() + 1));
+    if let Some(beside) = beside {
+        write!(text, " times {beside} |").expect("a string takes everything");
+    }
+    text.push_str("\n|---|---|");
+    text.push_str(&"--:|".repeat(measures.len() + usize::from(beside.is_some())));
     text.push('\n');
     let mut told: Vec<(&str, &str)> = Vec::new();
     for Figure { case, system, .. } in figures {
@@ -43,8 +46,11 @@ fn rows(measured: &Measured) -> String {
                 .unwrap_or_default();
             write!(text, " {value} |").expect("a string takes everything");
         }
-        writeln!(text, " {} |", ratio(measured, case, system).unwrap_or_default())
-            .expect("a string takes everything");
+        if let Some(beside) = beside {
+            let ratio = ratio(measured, case, system, beside).unwrap_or_default();
+            write!(text, " {ratio} |").expect("a string takes everything");
+        }
+        text.push('\n');
     }
     text
 }
@@ -60,12 +66,12 @@ fn value(figure: &Figure) -> String {
 }
 
 /// How many times the value of the system beside it, in the first measure that both have.
-fn ratio(measured: &Measured, case: &str, system: &str) -> Option<String> {
+fn ratio(measured: &Measured, case: &str, system: &str, beside: &str) -> Option<String> {
     let figure = measured
         .figures
         .iter()
         .find(|figure| figure.case == case && figure.system == system)?;
-    let beside = measured.figure(case, measured.section.beside(), &figure.measure)?;
+    let beside = measured.figure(case, beside, &figure.measure)?;
     Some(format!("{:.2}", figure.ratio_to(beside)))
 }
 

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::book::{Book, Figure};
-use crate::measures::{COMMIT, FSYNC, JETSTREAM, MEMORY, NATS, Section, fanout, latency, rate};
+use crate::measures::{
+    COMMIT, FSYNC, JETSTREAM, MEMORY, NATS, OFFICIAL, Section, crowd, fanout, latency, posts, rate,
+};
+use crate::peers::legacy::Transport;
 use crate::statistics::median;
 use crate::table::number;
 
@@ -53,6 +56,8 @@ pub(crate) fn all(book: &Book) -> Vec<Target> {
         searchable(book),
         rate_beside_jetstream(book),
         fanout(book),
+        memory(book),
+        posts(book),
     ];
     targets.into_iter().flatten().collect()
 }
@@ -119,6 +124,28 @@ fn fanout(book: &Book) -> Option<Target> {
     let what = "100 posts to 500 agents, memory: deliveries a second, times NATS core";
     let ratio = deliveries(MEMORY)?.ratio_to(deliveries(NATS)?);
     Some(Target::new(what, Bound::AtLeast(0.5), ratio, "×"))
+}
+
+fn memory(book: &Book) -> Option<Target> {
+    let case = crowd::case(crowd::ALL);
+    let [memory, nats] =
+        [MEMORY, NATS].map(|system| book.figure(Section::Crowd, &case, system, "memory of each"));
+    let what = "memory of each of 10,000 idle agents: NATS and 10 KiB";
+    let most = nats?.median() + 10.0;
+    Some(Target::new(what, Bound::AtMost(most), memory?.median(), "KiB"))
+}
+
+fn posts(book: &Book) -> Option<Target> {
+    let case = posts::case(Transport::Http, 16);
+    let [fsync, official] =
+        [FSYNC, OFFICIAL].map(|system| book.figure(Section::Posts, &case, system, "posts"));
+    let what = "HTTP posts at 16 connections, fsync: times the official server";
+    Some(Target::new(
+        what,
+        Bound::AtLeast(10.0),
+        fsync?.ratio_to(official?),
+        "×",
+    ))
 }
 
 /// All of them as a table.

@@ -94,7 +94,7 @@ impl Crowd {
             .try_collect()
             .await?;
         Ok(Self {
-            poster: ours::Publisher::to_all(server).await?,
+            poster: ours::Publisher::to(server, "poster", "channel:general").await?,
             _readers: readers,
             counter,
             counted: 0,

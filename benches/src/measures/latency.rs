@@ -74,7 +74,7 @@ async fn timed(
 
 /// Messages of others.
 struct Load {
-    _sending: AbortOnDropHandle<Result<()>>,
+    _sending: AbortOnDropHandle<()>,
     receiver: openagents_client::AgentClient,
 }
 
@@ -87,7 +87,7 @@ impl Load {
 async fn loaded(server: &Ours) -> Result<Load> {
     let receiver = server.join("busy").await?;
     Counter::default().at(&receiver, "direct.*")?;
-    let sender = ours::Publisher::to(server, "busy-sender", "busy").await?;
+    let sender = ours::Publisher::to(server, "busy-sender", "agent:busy").await?;
     let sending = TaskTracker::new().spawn(async move { at_rate(&sender, LOAD).await });
     Ok(Load {
         _sending: AbortOnDropHandle::new(sending),
@@ -95,7 +95,7 @@ async fn loaded(server: &Ours) -> Result<Load> {
     })
 }
 
-async fn loaded_nats(server: &Nats) -> Result<(nats::Subscriber, AbortOnDropHandle<Result<()>>)> {
+async fn loaded_nats(server: &Nats) -> Result<(nats::Subscriber, AbortOnDropHandle<()>)> {
     let subscriber = nats::Subscriber::begin(server, "busy", &Counter::default()).await?;
     let sender = nats::Publisher::to(server, "busy").await?;
     let sending = TaskTracker::new().spawn(async move { at_rate(&sender, LOAD).await });

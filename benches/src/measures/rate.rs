@@ -87,7 +87,8 @@ async fn ours(
     let counter = Counter::default();
     counter.at(&receiver, "direct.*")?;
     let joining = (0..publishers).map(|number| format!("sender-{number}"));
-    let joining = joining.map(|name| async move { ours::Publisher::to(server, &name, "receiver").await });
+    let joining =
+        joining.map(|name| async move { ours::Publisher::to(server, &name, "agent:receiver").await });
     let publishers = try_join_all(joining).await?;
     let about = About::new(Section::Rate, name, system);
     rate(book, about, &publishers, way, bench.long(time), &counter).await

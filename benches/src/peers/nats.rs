@@ -252,7 +252,9 @@ pub(crate) struct StreamPublisher(jetstream::Context);
 
 impl StreamPublisher {
     pub(crate) async fn begin(server: &Nats) -> Result<Self> {
-        Ok(Self(jetstream::new(server.connect().await?)))
+        let mut context = jetstream::new(server.connect().await?);
+        context.set_timeout(PATIENCE);
+        Ok(Self(context))
     }
 }
 

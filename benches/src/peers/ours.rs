@@ -63,6 +63,11 @@ impl Ours {
         self.process.memory_kib()
     }
 
+    /// The most that was ever resident of it.
+    pub(crate) fn peak_memory_kib(&self) -> Result<u64> {
+        self.process.peak_memory_kib()
+    }
+
     /// Ends the server in order and keeps its data.
     pub(crate) async fn stop(self) -> Result<PathBuf> {
         self.process.signal("TERM").await?;
@@ -77,21 +82,17 @@ impl Ours {
     }
 }
 
-/// A direct message.
-pub(crate) fn direct(to: &str) -> Event {
-    Event::new("direct.message.received")
-        .to(format!("agent:{to}"))
-        .payload(text::json_payload())
+/// A message to `agent:…` or in `channel:…`.
+pub(crate) fn message(to: &str) -> Event {
+    let name = if to.starts_with("channel:") {
+        "channel.message.posted"
+    } else {
+        "direct.message.received"
+    };
+    Event::new(name).to(to).payload(text::json_payload())
 }
 
-/// A message in the channel where everybody is.
-pub(crate) fn post() -> Event {
-    Event::new("channel.message.posted")
-        .to("channel:general")
-        .payload(text::json_payload())
-}
-
-/// Two agents, one of which writes to the other.
+/// Two agents, one of which writes what the other gets.
 pub(crate) struct Messages {
     sender: AgentClient,
     receiver: AgentClient,
@@ -100,11 +101,19 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    pub(crate) async fn begin(server: &Ours, to: &str) -> Result<Self> {
-        let (sender, receiver) = (server.join(&format!("to-{to}")).await?, server.join(to).await?);
+    /// Direct messages to an agent of this name.
+    pub(crate) async fn begin(server: &Ours, receiver: &str) -> Result<Self> {
+        Self::begin_at(server, receiver, &format!("agent:{receiver}")).await
+    }
+
+    /// Messages to an address where this agent gets them.
+    pub(crate) async fn begin_at(server: &Ours, receiver: &str, to: &str) -> Result<Self> {
+        let sender = server.join(&format!("to-{receiver}")).await?;
+        let receiver = server.join(receiver).await?;
         // One message is under way at a time.
         let (arrived, arrivals) = mpsc::channel(1);
-        receiver.register_event_handler("direct.*", move |_: Event| {
+        let patterns = ["direct.*", "channel.message.posted"];
+        receiver.register_event_handler(patterns, move |_: Event| {
             let (arrived, now) = (arrived.clone(), Instant::now());
             async move { arrived.send(now).await.map_err(|_| "the measurement ended") }
         })?;
@@ -124,7 +133,7 @@ impl Messages {
 
 impl OneWay for Messages {
     async fn send(&mut self) -> Result<Duration> {
-        let event = direct(&self.to);
+        let event = message(&self.to);
         let begun = Instant::now();
         let pending = self.sender.publish(event)?;
         let arrived = self.arrivals.recv().await.context("the receiver is gone")?;
@@ -133,35 +142,38 @@ impl OneWay for Messages {
     }
 }
 
-/// An agent that publishes to another or to everybody.
+/// An agent that publishes to an address.
 pub(crate) struct Publisher {
     client: AgentClient,
-    to: Option<String>,
+    to: String,
 }
 
 impl Publisher {
-    /// Writes to an agent.
+    /// Joins as `name`, and writes to `agent:…` or in `channel:…`.
     pub(crate) async fn to(server: &Ours, name: &str, to: &str) -> Result<Self> {
-        let (client, to) = (server.join(name).await?, Some(to.to_owned()));
-        Ok(Self { client, to })
-    }
-
-    /// Writes in the channel where everybody is.
-    pub(crate) async fn to_all(server: &Ours) -> Result<Self> {
-        let client = server.join("poster").await?;
-        Ok(Self { client, to: None })
+        Ok(Self {
+            client: server.join(name).await?,
+            to: to.to_owned(),
+        })
     }
 }
 
 impl Publishes for Publisher {
     async fn publish(&self) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
-        let event = self.to.as_deref().map_or_else(post, direct);
-        let pending = self.client.publish(event)?;
-        Ok(async move {
-            ensure!(pending.await.success, "a message was refused");
-            Ok(())
-        })
+        accepted(&self.client, message(&self.to))
     }
+}
+
+/// Publishes an event; what is returned ends with the acknowledgement.
+pub(crate) fn accepted(
+    client: &AgentClient,
+    event: Event,
+) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+    let pending = client.publish(event)?;
+    Ok(async move {
+        ensure!(pending.await.success, "a message was refused");
+        Ok(())
+    })
 }
 
 /// Counts what arrives, at one agent or at many.
@@ -177,19 +189,20 @@ struct Count {
 
 impl Counter {
     pub(crate) fn count(&self) {
-        let arrived = self.0.arrived.fetch_add(1, Ordering::AcqRel) + 1;
-        if arrived == self.0.awaited.load(Ordering::Acquire) {
+        let arrived = self.0.arrived.fetch_add(1, Ordering::SeqCst) + 1;
+        if arrived == self.0.awaited.load(Ordering::SeqCst) {
             self.0.enough.notify_one();
         }
     }
 
     /// Waits until so many have arrived since the counter was made.
     pub(crate) async fn wait_for(&self, number: u64) -> Result<()> {
-        self.0.awaited.store(number, Ordering::Release);
-        if number <= self.0.arrived.load(Ordering::Acquire) {
-            return Ok(());
+        self.0.awaited.store(number, Ordering::SeqCst);
+        // Somebody may have been told before that there was enough, and not have waited.
+        while self.0.arrived.load(Ordering::SeqCst) < number {
+            within(self.0.enough.notified()).await?;
         }
-        within(self.0.enough.notified()).await
+        Ok(())
     }
 
     /// Counts what an agent gets of this pattern.

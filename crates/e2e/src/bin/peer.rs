@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use futures_util::{SinkExt, StreamExt};
 use openagents_client::{
     AgentClient, ErrorCode, Event, HookResult, PendingPublish, Worker, WorkerAgent, WorkerSettings,
 };
@@ -27,7 +26,6 @@ async fn main() -> anyhow::Result<()> {
         ["serve", directory, durability, port] => serve(directory, durability, port).await,
         ["send", port, agent_id, to, ledger] => send(port, agent_id, to, Path::new(ledger)).await,
         ["transfer", port, file] => transfer(port, Path::new(file)).await,
-        ["echo"] => echo().await,
         ["join", host, port, token] => join(host, port, token).await,
         ["receive", port, agent_id, ledger] => receive(port, agent_id, PathBuf::from(ledger)).await,
         ["work", port] => Ok(Laborer { stubborn: false }
@@ -76,27 +74,6 @@ async fn join(host: &str, port: &str, token: &str) -> anyhow::Result<()> {
     announce(if posted.success { "posted" } else { "refused" });
     client.disconnect().await;
     Ok(())
-}
-
-/// Answers every WebSocket message with itself: the floor of what a server can do.
-async fn echo() -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    announce(&listener.local_addr()?.port().to_string());
-    let tasks = TaskTracker::new();
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tasks.spawn(async move {
-            let mut socket = tokio_tungstenite::accept_async(stream).await?;
-            while let Some(message) = socket.next().await {
-                let message = message?;
-                if message.is_text() {
-                    socket.send(message).await?;
-                }
-            }
-            anyhow::Ok(())
-        });
-    }
 }
 
 /// Sends direct messages, many in flight, and writes down what was sent and what was acknowledged.

@@ -1,0 +1,82 @@
+//! What programs of the 0.9 interface get: our server beside the official one.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::Instant;
+
+use super::{FSYNC, OFFICIAL, Section};
+use crate::bench::Bench;
+use crate::book::{About, Book, Unit};
+use crate::peers::legacy::{Listener, Ports, Reference, Transport, posts};
+use crate::peers::ours::Ours;
+use crate::statistics::per_second;
+
+/// How long posts are measured.
+const TIME: Duration = Duration::from_secs(3);
+/// Messages to an official client in one run, and the time before each: the client itself waits a second before every
+/// poll, so a message comes at any moment of that second.
+const MESSAGES: usize = 4;
+const PAUSE: Duration = Duration::from_millis(2_270);
+
+pub(crate) fn case(transport: Transport, connections: usize) -> String {
+    let plural = if connections == 1 { "" } else { "s" };
+    format!(
+        "posts over {}, {connections} connection{plural}",
+        transport.name()
+    )
+}
+
+pub(super) async fn measure(bench: &Bench, book: &mut Book) -> Result<()> {
+    for _ in 0..bench.runs() {
+        // The official server becomes slower with everything it has stored, so each run has a new one.
+        let ours = Ours::serve(bench, "fsync").await?;
+        let official = Reference::serve().await?;
+        for transport in Transport::ALL {
+            for connections in [1, 16] {
+                let case = case(transport, connections);
+                for (system, ports) in [(FSYNC, Ports::same(ours.port)), (OFFICIAL, official.ports)] {
+                    let begun = Instant::now();
+                    let posted = posts(ports, transport, connections, begun + bench.long(TIME)).await?;
+                    let about = About::new(Section::Posts, &case, system);
+                    book.note(
+                        about,
+                        "posts",
+                        Unit::PerSecond,
+                        per_second(posted, begun.elapsed()),
+                    );
+                }
+            }
+        }
+        official.kill().await?;
+        ours.kill().await?;
+    }
+    Ok(())
+}
+
+/// The official client at both servers: from the call that sends to the handler.
+pub(super) async fn measure_client(bench: &Bench, book: &mut Book) -> Result<()> {
+    let ours = Ours::serve(bench, "fsync").await?;
+    let official = Reference::serve().await?;
+    let mut listeners = Vec::new();
+    for transport in Transport::ALL {
+        for (system, ports) in [(FSYNC, Ports::same(ours.port)), (OFFICIAL, official.ports)] {
+            listeners.push((transport, system, Listener::join(ports, transport).await?));
+        }
+    }
+    for _ in 0..bench.runs() {
+        for _ in 0..bench.many(MESSAGES) {
+            tokio::time::sleep(PAUSE).await;
+            for (transport, system, listener) in &mut listeners {
+                let case = format!("a direct message every few seconds, over {}", transport.name());
+                let about = About::new(Section::OfficialClient, &case, system);
+                book.note(about, "time", Unit::Millis, listener.milliseconds().await?);
+            }
+        }
+    }
+    for (_, _, listener) in listeners {
+        listener.end().await?;
+    }
+    official.kill().await?;
+    ours.kill().await
+}
