@@ -11,6 +11,7 @@ mod measures;
 mod page;
 mod peers;
 mod plot;
+mod processor;
 mod statistics;
 mod table;
 mod targets;

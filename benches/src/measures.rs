@@ -7,6 +7,7 @@ mod file;
 mod growth;
 pub(crate) mod latency;
 mod million;
+mod parts;
 pub(crate) mod posts;
 mod python;
 mod question;
@@ -32,6 +33,8 @@ pub(crate) enum Section {
     Question,
     /// Messages a second that are stored, acknowledged and delivered
     Rate,
+    /// What a message costs part by part
+    Parts,
     /// Posts to many agents
     Fanout,
     /// An agent that comes back to what it missed
@@ -53,10 +56,11 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Latency,
         Self::Question,
         Self::Rate,
+        Self::Parts,
         Self::Fanout,
         Self::CatchUp,
         Self::Million,
@@ -73,6 +77,7 @@ impl Section {
             Self::Latency => "latency",
             Self::Question => "question",
             Self::Rate => "rate",
+            Self::Parts => "parts",
             Self::Fanout => "fanout",
             Self::CatchUp => "catch-up",
             Self::Million => "million",
@@ -90,7 +95,7 @@ impl Section {
         match self {
             Self::Latency | Self::Question | Self::Fanout | Self::Crowd => Some(NATS),
             Self::Rate | Self::CatchUp => Some(JETSTREAM),
-            Self::Million | Self::Growth | Self::File => None,
+            Self::Parts | Self::Million | Self::Growth | Self::File => None,
             Self::Posts | Self::OfficialClient => Some(OFFICIAL),
             Self::Python => Some(OFFICIAL_PYTHON),
         }
@@ -122,6 +127,7 @@ pub(crate) async fn measure(section: Section, bench: &Bench, book: &mut Book) ->
         Section::Latency => Box::pin(latency::measure(bench, book)).await,
         Section::Question => Box::pin(question::measure(bench, book)).await,
         Section::Rate => Box::pin(rate::measure(bench, book)).await,
+        Section::Parts => Box::pin(parts::measure(bench, book)).await,
         Section::Fanout => Box::pin(fanout::measure(bench, book)).await,
         Section::CatchUp => Box::pin(catch_up::measure(bench, book)).await,
         Section::Million => Box::pin(million::measure(bench, book)).await,

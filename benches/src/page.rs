@@ -1,34 +1,34 @@
 //! The page about performance: prose by hand, with regions that are made from the numbers.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::book::Book;
-use crate::{plot, table, targets};
+use crate::plot::{self, Plot};
+use crate::{table, targets};
 
-/// Where the numbers lie that the page is made from, beside it.
-const FIGURES: &str = "performance/figures.json";
+/// The folder beside the page with its plots, and the numbers that it is made from.
+const PLOTS: &str = "performance";
+const FIGURES: &str = "figures.json";
 
 /// Brings the page up to date with what was measured now, and before where it was not measured now.
 pub(crate) fn write(page: &Path, mut book: Book) -> Result<()> {
     let folder = page.parent().context("the page is in a folder")?;
-    let figures = folder.join(FIGURES);
+    std::fs::create_dir_all(folder.join(PLOTS))?;
+    let figures = folder.join(PLOTS).join(FIGURES);
     if let Ok(text) = std::fs::read_to_string(&figures) {
         book.complete_from(serde_json::from_str(&text).context("reading the numbers of before")?);
     }
-    std::fs::create_dir_all(figures.parent().context("the numbers are in a folder")?)?;
     std::fs::write(&figures, serde_json::to_string(&book)? + "\n")?;
     let mut text = std::fs::read_to_string(page).context("reading the page")?;
     for measured in &book.sections {
         let name = measured.section.name();
-        let mut region = format!(
-            "{}\n<sub>{}</sub>\n",
-            table::markdown(&book, measured.section),
-            measured.machine
-        );
-        for plot in plot::draw(measured, figures.parent().context("the numbers are in a folder")?)? {
-            region.push_str(&format!("\n![{}](performance/{})\n", plot.title, plot.file));
+        let table = table::markdown(&book, measured.section);
+        let mut region = format!("{table}\n<sub>{}</sub>\n", measured.machine);
+        for Plot { title, file } in plot::draw(measured, &folder.join(PLOTS))? {
+            writeln!(region, "\n![{title}]({PLOTS}/{file})").expect("a string takes everything");
         }
         text = replace(&text, name, &region)?;
     }

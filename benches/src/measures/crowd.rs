@@ -92,10 +92,10 @@ async fn nats(bench: &Bench, book: &mut Book, agents: usize) -> Result<()> {
     let empty = server.memory_kib()?;
     let counter = Counter::default();
     let begun = Instant::now();
-    let subjects: Vec<String> = (0..agents).map(|number| format!("idle-{number}")).collect();
-    let joining = subjects
-        .iter()
-        .map(|subject| Subscriber::begin(&server, subject, &counter));
+    let joining = (0..agents).map(|number| {
+        let (server, counter) = (&server, &counter);
+        async move { Subscriber::begin(server, &format!("idle-{number}"), counter).await }
+    });
     let subscribers: Vec<Subscriber> = stream::iter(joining)
         .buffer_unordered(JOINING)
         .try_collect()

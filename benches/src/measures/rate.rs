@@ -12,7 +12,8 @@ use crate::book::{About, Book, Unit};
 use crate::peers::nats::{self, JetStream, Nats, StreamPublisher, Sync};
 use crate::peers::ours::{self, Counter, Ours};
 use crate::peers::{Publishes, one_at_a_time, pipelined};
-use crate::statistics::{float, per_second};
+use crate::processor;
+use crate::statistics::{float, micros, per_second};
 
 /// How long the rate that is to be sustained is measured.
 const LONG: Duration = Duration::from_secs(10);
@@ -91,7 +92,13 @@ async fn ours(
         joining.map(|name| async move { ours::Publisher::to(server, &name, "agent:receiver").await });
     let publishers = try_join_all(joining).await?;
     let about = About::new(Section::Rate, name, system);
-    rate(book, about, &publishers, way, bench.long(time), &counter).await
+    let load = Load {
+        publishers: &publishers,
+        way,
+        time: bench.long(time),
+        counter: &counter,
+    };
+    load.measure(book, about, || server.processor_time()).await
 }
 
 async fn jetstream(
@@ -110,7 +117,13 @@ async fn jetstream(
         Sync::Always => JETSTREAM_ALWAYS,
     };
     let about = About::new(Section::Rate, name, system);
-    rate(book, about, &publishers, way, bench.long(time), &counter).await?;
+    let load = Load {
+        publishers: &publishers,
+        way,
+        time: bench.long(time),
+        counter: &counter,
+    };
+    load.measure(book, about, || server.processor_time()).await?;
     drop(consumer);
     server.kill().await
 }
@@ -136,36 +149,53 @@ async fn core(bench: &Bench, book: &mut Book) -> Result<()> {
     server.kill().await
 }
 
-/// Publishes for a time, and waits until everything is acknowledged and handled.
-async fn rate(
-    book: &mut Book,
-    about: About<'_>,
-    publishers: &[impl Publishes],
+/// What is done to a server.
+struct Load<'a, P> {
+    publishers: &'a [P],
     way: Way,
     time: Duration,
-    counter: &Counter,
-) -> Result<u64> {
-    let begun = Instant::now();
-    let until = begun + time;
-    let sent: u64 = match way {
-        Way::OneAtATime => try_join_all(publishers.iter().map(|one| one_at_a_time(one, until)))
-            .await?
-            .iter()
-            .sum(),
-        Way::Pipelined => {
-            let go_on = |_| Instant::now() < until;
-            try_join_all(publishers.iter().map(|one| pipelined(one, go_on)))
-                .await?
-                .iter()
-                .sum()
+    /// Counts what is handled.
+    counter: &'a Counter,
+}
+
+impl<P: Publishes> Load<'_, P> {
+    /// Publishes for a time, and waits until everything is acknowledged and handled; how many.
+    async fn measure(
+        &self,
+        book: &mut Book,
+        about: About<'_>,
+        of_server: impl Fn() -> Result<Duration>,
+    ) -> Result<u64> {
+        let of_both = || anyhow::Ok([of_server()?, processor::time_of("self")?]);
+        let before = of_both()?;
+        let begun = Instant::now();
+        let until = begun + self.time;
+        let sent: u64 = match self.way {
+            Way::OneAtATime => {
+                let all = self.publishers.iter().map(|one| one_at_a_time(one, until));
+                try_join_all(all).await?.iter().sum()
+            }
+            Way::Pipelined => {
+                let go_on = |_| Instant::now() < until;
+                let all = self.publishers.iter().map(|one| pipelined(one, go_on));
+                try_join_all(all).await?.iter().sum()
+            }
+        };
+        self.counter.wait_for(sent).await?;
+        book.note(
+            about,
+            "messages",
+            Unit::PerSecond,
+            per_second(sent, begun.elapsed()),
+        );
+        for ((measure, after), before) in ["server's processor", "clients' processor"]
+            .into_iter()
+            .zip(of_both()?)
+            .zip(before)
+        {
+            let each = micros(after.saturating_sub(before)) / float(sent.max(1));
+            book.note(about, measure, Unit::Micros, each);
         }
-    };
-    counter.wait_for(sent).await?;
-    book.note(
-        about,
-        "messages",
-        Unit::PerSecond,
-        per_second(sent, begun.elapsed()),
-    );
-    Ok(sent)
+        Ok(sent)
+    }
 }

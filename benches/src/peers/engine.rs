@@ -53,7 +53,8 @@ pub(crate) async fn commits(bench: &Bench, count: usize) -> Result<Vec<Duration>
     Ok(samples)
 }
 
-fn entry() -> Result<Entry> {
+/// A direct message as the log gets it.
+pub(crate) fn entry() -> Result<Entry> {
     let body = Body {
         payload: text::json_payload(),
         ..Body::empty()

@@ -16,6 +16,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::ours::Counter;
 use super::{OneWay, PATIENCE, Publishes, text};
 use crate::bench::{self, Bench};
+use crate::processor;
 
 /// When JetStream brings what it acknowledged to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,11 @@ impl Nats {
     pub(crate) async fn connect(&self) -> Result<Client> {
         let options = ConnectOptions::new().subscription_capacity(1 << 20);
         Ok(options.connect(&self.address).await?)
+    }
+
+    /// The time of processors that the server has taken.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        processor::time_of(&self.process.id().context("it runs")?.to_string())
     }
 
     pub(crate) fn memory_kib(&self) -> Result<u64> {

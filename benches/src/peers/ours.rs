@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{OneWay, Publishes, text, within};
 use crate::bench::{self, Bench};
+use crate::processor;
 
 /// A running server.
 pub(crate) struct Ours {
@@ -57,6 +58,11 @@ impl Ours {
         let client = AgentClient::new(agent_id);
         client.connect_to_server("127.0.0.1", self.port).await?;
         Ok(client)
+    }
+
+    /// The time of processors that the server has taken.
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        processor::time_of(&self.process.id().context("it runs")?.to_string())
     }
 
     pub(crate) fn memory_kib(&self) -> Result<u64> {
