@@ -1,6 +1,7 @@
 //! What a run of the measurements is given.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Where things are, and how much is measured.
@@ -34,11 +35,11 @@ impl Bench {
         if self.quick { time / 5 } else { time }
     }
 
-    /// A directory of this name for the data of a server, which is not there yet.
-    pub(crate) fn data(&self, name: &str) -> PathBuf {
-        let free = |number: &usize| !self.scratch.join(format!("{name}-{number}")).exists();
-        let number = (0..).find(free).unwrap_or_default();
-        self.scratch.join(format!("{name}-{number}"))
+    /// A path for data of this kind, where nothing is yet.
+    pub(crate) fn data(&self, kind: &str) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.scratch.join(format!("{kind}-{number}"))
     }
 }
 

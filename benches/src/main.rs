@@ -30,16 +30,18 @@ use measures::Section;
 
 /// Measures the system beside its peers.
 #[derive(Debug, Parser)]
-#[command(
-    name = "bench",
-    subcommand_negates_reqs = true,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "bench")]
 struct Arguments {
-    #[command(flatten)]
-    measuring: Option<Measuring>,
     #[command(subcommand)]
-    part: Option<Part>,
+    part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Measures, and prints what was found
+    Measure(Measuring),
+    /// Answers on a WebSocket with what comes: this program in another process
+    Echo,
 }
 
 /// What is measured, and with what.
@@ -68,22 +70,14 @@ struct Measuring {
     python_programs: PathBuf,
 }
 
-/// What this program does for itself in other processes.
-#[derive(Debug, Subcommand)]
-enum Part {
-    /// Answers on a WebSocket with what comes
-    Echo,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     // As a task, where programs have their agents; the main thread would be woken from outside the runtime.
     let tasks = TaskTracker::new();
-    match (arguments.part, arguments.measuring) {
-        (Some(Part::Echo), _) => tasks.spawn(peers::echo::serve()).await?,
-        (None, Some(measuring)) => tasks.spawn(run(measuring)).await?,
-        (None, None) => anyhow::bail!("nothing to do: see --help"),
+    match arguments.part {
+        Part::Measure(measuring) => tasks.spawn(run(measuring)).await?,
+        Part::Echo => tasks.spawn(peers::echo::serve()).await?,
     }
 }
 

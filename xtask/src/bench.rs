@@ -51,6 +51,7 @@ pub(crate) fn run(place: &Place, bench: &Bench) -> Result<()> {
     let mut program = Program::new(built.join(format!("bench{EXE_SUFFIX}")), &place.root)
         .env(python::OFFICIAL.variable, official)
         .env(python::NATS.variable, nats)
+        .args(["measure"])
         .args(["--python-package".into(), package])
         .args(["--python-programs".into(), place.root.join("benches/python")]);
     for section in &bench.only {
