@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How long anything may stay away before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Publishes that wait for their acknowledgement where many are in flight.
 pub(crate) const IN_FLIGHT: usize = 1000;

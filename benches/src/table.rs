@@ -10,15 +10,15 @@ pub(crate) fn markdown(book: &Book, section: Section) -> String {
     book.section(section).map(rows).unwrap_or_default()
 }
 
-fn rows(measured: &Measured) -> String {
-    let figures = &measured.figures;
+fn rows(section: &Measured) -> String {
+    let figures = &section.figures;
     let mut measures: Vec<(&str, &str)> = Vec::new();
     for figure in figures {
         if !measures.iter().any(|(measure, _)| *measure == figure.measure) {
             measures.push((&figure.measure, figure.unit.name()));
         }
     }
-    let beside = measured.section.beside();
+    let beside = section.section.beside();
     let mut text = "| | |".to_owned();
     for (measure, unit) in &measures {
         let separator = if unit.is_empty() { "" } else { ", " };
@@ -40,14 +40,14 @@ fn rows(measured: &Measured) -> String {
         let name = if first { case.as_str() } else { "" };
         write!(text, "| {name} | {system} |").expect("a string takes everything");
         for (measure, _) in &measures {
-            let value = measured
+            let value = section
                 .figure(case, system, measure)
                 .map(value)
                 .unwrap_or_default();
             write!(text, " {value} |").expect("a string takes everything");
         }
         if let Some(beside) = beside {
-            let ratio = ratio(measured, case, system, beside).unwrap_or_default();
+            let ratio = ratio(section, case, system, beside).unwrap_or_default();
             write!(text, " {ratio} |").expect("a string takes everything");
         }
         text.push('\n');

@@ -34,7 +34,6 @@ pub(crate) const ALL: u64 = AGENTS as u64;
 
 pub(super) async fn measure(bench: &Bench, book: &mut Book) -> Result<()> {
     for agents in [100, 1_000, AGENTS] {
-        // What costs a minute each is not measured five times where it only makes a curve.
         for _ in 0..bench.runs() {
             ours(bench, book, agents).await?;
             nats(bench, book, agents).await?;
@@ -82,7 +81,8 @@ async fn ours(bench: &Bench, book: &mut Book, agents: usize) -> Result<()> {
         Unit::Micros,
         micros(percentile(&mut samples, 0.5)),
     );
-    drop(clients);
+    let leaving = clients.iter().map(AgentClient::disconnect);
+    stream::iter(leaving).buffer_unordered(JOINING).count().await;
     server.kill().await
 }
 

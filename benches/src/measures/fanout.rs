@@ -48,17 +48,17 @@ async fn measure_with(bench: &Bench, book: &mut Book, agents: u64) -> Result<()>
         .try_collect()
         .await?;
     let publisher = nats::Publisher::to(&nats, "general").await?;
-    let mut counted = 0;
+    let mut total = 0;
     // The first run warms up.
     for run in 0..=bench.runs() {
         let case = case(agents);
         let about = |system| About::new(Section::Fanout, &case, system).of_size(float(agents));
-        let rate = posts(&publisher, &counter, &mut counted, agents).await?;
+        let rate = posts(&publisher, &counter, &mut total, agents).await?;
         if 0 < run {
             book.note(about(NATS), "deliveries", Unit::PerSecond, rate);
         }
         for (system, crowd) in &mut crowds {
-            let rate = posts(&crowd.poster, &crowd.counter, &mut crowd.counted, agents).await?;
+            let rate = posts(&crowd.poster, &crowd.counter, &mut crowd.total, agents).await?;
             if 0 < run {
                 book.note(about(system), "deliveries", Unit::PerSecond, rate);
             }
@@ -75,7 +75,7 @@ struct Crowd {
     poster: ours::Publisher,
     _readers: Vec<AgentClient>,
     counter: Counter,
-    counted: u64,
+    total: u64,
 }
 
 impl Crowd {
@@ -97,16 +97,16 @@ impl Crowd {
             poster: ours::Publisher::to(server, "poster", "channel:general").await?,
             _readers: readers,
             counter,
-            counted: 0,
+            total: 0,
         })
     }
 }
 
 /// Deliveries a second.
-async fn posts(publisher: &impl Publishes, counter: &Counter, counted: &mut u64, agents: u64) -> Result<f64> {
-    *counted += POSTS * agents;
+async fn posts(publisher: &impl Publishes, counter: &Counter, total: &mut u64, agents: u64) -> Result<f64> {
+    *total += POSTS * agents;
     let begun = Instant::now();
     pipelined(publisher, |sent| sent < POSTS).await?;
-    counter.wait_for(*counted).await?;
+    counter.wait_for(*total).await?;
     Ok(per_second(POSTS * agents, begun.elapsed()))
 }

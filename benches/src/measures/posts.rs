@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::time::Instant;
 
 use super::{FSYNC, OFFICIAL, Section};
 use crate::bench::Bench;
 use crate::book::{About, Book, Unit};
 use crate::peers::legacy::{Listener, Ports, Reference, Transport, posts};
 use crate::peers::ours::Ours;
-use crate::statistics::per_second;
 
 /// How long posts are measured.
 const TIME: Duration = Duration::from_secs(3);
@@ -36,15 +34,9 @@ pub(super) async fn measure(bench: &Bench, book: &mut Book) -> Result<()> {
             for connections in [1, 16] {
                 let case = case(transport, connections);
                 for (system, ports) in [(FSYNC, Ports::same(ours.port)), (OFFICIAL, official.ports)] {
-                    let begun = Instant::now();
-                    let posted = posts(ports, transport, connections, begun + bench.long(TIME)).await?;
+                    let rate = posts(ports, transport, connections, bench.long(TIME)).await?;
                     let about = About::new(Section::Posts, &case, system);
-                    book.note(
-                        about,
-                        "posts",
-                        Unit::PerSecond,
-                        per_second(posted, begun.elapsed()),
-                    );
+                    book.note(about, "posts", Unit::PerSecond, rate);
                 }
             }
         }

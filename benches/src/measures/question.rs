@@ -44,7 +44,7 @@ async fn timed(book: &mut Book, system: &str, pair: &mut impl OneWay, count: usi
 
 /// An agent that asks another, whose handler answers.
 struct Asker {
-    _asker: AgentClient,
+    _client: AgentClient,
     _answerer: AgentClient,
     to: AgentConnection,
 }
@@ -63,7 +63,7 @@ impl Asker {
         })?;
         Ok(Self {
             to: asker.workspace().agent("answerer"),
-            _asker: asker,
+            _client: asker,
             _answerer: answerer,
         })
     }

@@ -7,7 +7,7 @@ use openagents_client::AgentClient;
 use tokio::time::Instant;
 
 /// How long the index may take for anything that is measured here.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// By how many events the index is behind now, and after how long since then it is not any more.
 pub(super) async fn catch_up(asker: &AgentClient, begun: Instant) -> Result<(u64, Duration)> {

@@ -1,6 +1,6 @@
 //! The interface of OpenAgents 0.9, spoken to our server and to the official one alike.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::within;
+use crate::statistics::per_second;
 
 /// Bytes of text in a post.
 const TEXT: usize = 128;
@@ -97,27 +98,30 @@ impl Reference {
     }
 }
 
-/// Posts over so many connections until then, one after the other on each; how many.
+/// Posts over so many connections for a time, one after the other on each; how many a second.
 pub(crate) async fn posts(
     ports: Ports,
     transport: Transport,
     connections: usize,
-    until: Instant,
-) -> Result<u64> {
-    let writer = Writer::register(ports, &format!("writer-{}-{connections}", transport.word())).await?;
-    Writer::register(ports, "reader").await?;
+    time: Duration,
+) -> Result<f64> {
+    let case = format!("{}-{connections}", transport.word());
+    let writer = Writer::register(ports, &format!("writer-{case}")).await?;
+    Writer::register(ports, &format!("reader-{case}")).await?;
     let tracker = TaskTracker::new();
+    let begun = Instant::now();
     let running: Vec<_> = (0..connections)
         .map(|_| {
             let writer = writer.clone();
-            tracker.spawn(async move { writer.post_until(ports.of(transport), transport, until).await })
+            let port = ports.of(transport);
+            tracker.spawn(async move { writer.post_until(port, transport, begun + time).await })
         })
         .collect();
     let mut posted = 0;
     for one in running {
         posted += one.await??;
     }
-    Ok(posted)
+    Ok(per_second(posted, begun.elapsed()))
 }
 
 /// How old direct messages are when the handler of an official client gets them, in milliseconds.
