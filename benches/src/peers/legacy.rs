@@ -105,9 +105,8 @@ pub(crate) async fn posts(
     connections: usize,
     time: Duration,
 ) -> Result<f64> {
-    let case = format!("{}-{connections}", transport.word());
-    let writer = Writer::register(ports, &format!("writer-{case}")).await?;
-    Writer::register(ports, &format!("reader-{case}")).await?;
+    let writer = Writer::register(ports, "writer").await?;
+    Writer::register(ports, "reader").await?;
     let tracker = TaskTracker::new();
     let begun = Instant::now();
     let running: Vec<_> = (0..connections)
