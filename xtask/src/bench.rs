@@ -48,6 +48,11 @@ pub(crate) fn run(place: &Place, bench: &Bench) -> Result<()> {
         .run()?;
     let built = place.target.join("release");
     let package = python::stage(place, &built)?;
+    // As an installation does.
+    Program::new(&nats, &place.root)
+        .args(["-m", "compileall", "-q"])
+        .args([&package])
+        .run()?;
     let mut program = Program::new(built.join(format!("bench{EXE_SUFFIX}")), &place.root)
         .env(python::OFFICIAL.variable, official)
         .env(python::NATS.variable, nats)

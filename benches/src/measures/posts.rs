@@ -27,21 +27,22 @@ pub(crate) fn case(transport: Transport, connections: usize) -> String {
 
 pub(super) async fn measure(bench: &Bench, book: &mut Book) -> Result<()> {
     for _ in 0..bench.runs() {
-        // The official server becomes slower with everything it has stored, so each run has a new one.
-        let ours = Ours::serve(bench, "fsync").await?;
-        let official = Reference::serve().await?;
         for transport in Transport::ALL {
             for connections in [1, 16] {
                 let case = case(transport, connections);
-                for (system, ports) in [(FSYNC, Ports::same(ours.port)), (OFFICIAL, official.ports)] {
-                    let rate = posts(ports, transport, connections, bench.long(TIME)).await?;
-                    let about = About::new(Section::Posts, &case, system);
-                    book.note(about, "posts", Unit::PerSecond, rate);
-                }
+                let about = |system| About::new(Section::Posts, &case, system);
+                // The official server becomes slower with everything it has stored, so each case has new ones.
+                let ours = Ours::serve(bench, "fsync").await?;
+                let ports = Ports::same(ours.port);
+                let rate = posts(ports, transport, connections, bench.long(TIME)).await?;
+                book.note(about(FSYNC), "posts", Unit::PerSecond, rate);
+                ours.kill().await?;
+                let official = Reference::serve().await?;
+                let rate = posts(official.ports, transport, connections, bench.long(TIME)).await?;
+                book.note(about(OFFICIAL), "posts", Unit::PerSecond, rate);
+                official.kill().await?;
             }
         }
-        official.kill().await?;
-        ours.kill().await?;
     }
     Ok(())
 }
