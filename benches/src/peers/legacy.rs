@@ -9,7 +9,7 @@ use hyper::Request;
 use hyper::client::conn::{http1, http2};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openagents_e2e::Official;
+use openagents_e2e::{Official, Program};
 use openagents_protocol::legacy::prost::Message;
 use openagents_protocol::legacy::prost_types::value::Kind;
 use openagents_protocol::legacy::prost_types::{Any, Struct, Value as ProtoValue};
@@ -77,7 +77,7 @@ impl Ports {
 
 /// The official server, run as a library.
 pub(crate) struct Reference {
-    process: Official,
+    process: Program,
     pub(crate) ports: Ports,
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn posts(
 
 /// How old direct messages are when the handler of an official client gets them, in milliseconds.
 pub(crate) struct Listener {
-    process: Official,
+    process: Program,
     id: String,
     writer: Writer,
     connection: Connection,
