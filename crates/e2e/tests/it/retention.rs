@@ -51,9 +51,14 @@ async fn post(workspace: &Workspace, text: &str) -> anyhow::Result<()> {
 
 /// The history of the channel, once something of it is removed.
 async fn history(workspace: &Workspace) -> anyhow::Result<Value> {
+    thinned(workspace, "channels/general/messages").await
+}
+
+/// A history, once something of it is removed.
+async fn thinned(workspace: &Workspace, path: &str) -> anyhow::Result<Value> {
     within(SOON, async {
         loop {
-            let history = workspace.get("channels/general/messages", "poster").await?.ok()?;
+            let history = workspace.get(path, "poster").await?.ok()?;
             if !history["removed_through"].is_null() {
                 return Ok(history);
             }
@@ -103,6 +108,7 @@ async fn an_agent_away_for_a_month_keeps_its_messages_and_one_away_longer_is_tol
     let texts: Vec<_> = heard.iter().filter_map(Event::text).collect();
     assert_eq!(texts, ["to bob on day 20", "to bob today"]);
 
+    thinned(&workspace, "agents/carol/messages").await?;
     send(&workspace, "carol", "to carol today").await?;
     let heard = hears(&workspace, "carol", "to carol today").await?;
     assert_eq!(heard[0].event_name, "system.history.removed");
