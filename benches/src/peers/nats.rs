@@ -45,7 +45,7 @@ impl Nats {
         };
         let folder = data.display();
         let settings = format!(
-            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{folder}\"\njetstream {{ store_dir: \"{folder}\" {sync} }}\n"
+            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{folder}\"\njetstream {{\nstore_dir: \"{folder}\"\n{sync}\n}}\n"
         );
         let file = data.join("nats.conf");
         std::fs::write(&file, settings)?;
