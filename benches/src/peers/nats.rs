@@ -62,7 +62,10 @@ impl Nats {
     }
 
     pub(crate) async fn connect(&self) -> Result<Client> {
-        let options = ConnectOptions::new().subscription_capacity(1 << 20);
+        // A client whose server was ended goes as well.
+        let options = ConnectOptions::new()
+            .subscription_capacity(1 << 20)
+            .max_reconnects(1);
         Ok(options.connect(&self.address).await?)
     }
 
