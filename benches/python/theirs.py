@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-EVENTS = 600
+EVENTS = 2_000
 QUESTIONS = 6
 AT_ONCE = 16
 REFERENCE = pathlib.Path(__file__).parents[2] / "crates" / "e2e" / "python" / "official" / "reference.py"

@@ -106,6 +106,11 @@ impl Book {
         });
     }
 
+    /// Forgets a section.
+    pub(crate) fn drop(&mut self, section: Section) {
+        self.sections.retain(|measured| measured.section != section);
+    }
+
     /// Notes the value of one run. Invariant: the section has begun.
     pub(crate) fn note(&mut self, about: About<'_>, measure: &str, unit: Unit, value: f64) {
         let About {

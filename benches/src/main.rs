@@ -98,16 +98,21 @@ async fn run(measuring: Measuring) -> anyhow::Result<()> {
     };
     let machine = Machine::look(&bench)?;
     let mut book = Book::default();
+    let mut failed = Vec::new();
     for section in Section::ALL {
-        if measuring.only.is_empty() || measuring.only.contains(&section) {
-            eprintln!("measuring {section}");
-            book.begin(section, machine.clone());
-            measures::measure(section, &bench, &mut book)
-                .await
-                .with_context(|| format!("measuring {section}"))?;
-            if !measuring.json {
-                println!("{}", table::markdown(&book, section));
-            }
+        if !measuring.only.is_empty() && !measuring.only.contains(&section) {
+            continue;
+        }
+        eprintln!("measuring {section}");
+        book.begin(section, machine.clone());
+        // What the others came to is worth something without this one.
+        if let Err(error) = measures::measure(section, &bench, &mut book).await {
+            eprintln!("{section} failed: {error:#}");
+            book.drop(section);
+            failed.push(section.name());
+        }
+        if !measuring.json {
+            println!("{}", table::markdown(&book, section));
         }
     }
     if measuring.json {
@@ -115,8 +120,9 @@ async fn run(measuring: Measuring) -> anyhow::Result<()> {
     } else {
         println!("{}\n{machine}", targets::markdown(&book));
     }
-    match &measuring.page {
-        Some(page) => page::write(page, book),
-        None => Ok(()),
+    if let Some(page) = &measuring.page {
+        page::write(page, book)?;
     }
+    anyhow::ensure!(failed.is_empty(), "could not measure {}", failed.join(", "));
+    Ok(())
 }

@@ -133,7 +133,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) async fn join(ports: Ports, transport: Transport) -> Result<Self> {
-        let port = ports.of(transport).to_string();
+        // There the client asks where the transport is.
+        let port = ports.http.to_string();
         let mut process = Official::start("latency.py", &[&port, transport.word()])?;
         let joined = within(process.next()).await??;
         ensure!(joined["joined"] == true, "{joined}");

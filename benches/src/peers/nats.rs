@@ -45,7 +45,7 @@ impl Nats {
         };
         let folder = data.display();
         let settings = format!(
-            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{folder}\"\njetstream {{ store_dir: \"{folder}\" {sync} }}\n"
+            "listen: \"127.0.0.1:-1\"\nports_file_dir: \"{folder}\"\njetstream {{\nstore_dir: \"{folder}\"\n{sync}\n}}\n"
         );
         let file = data.join("nats.conf");
         std::fs::write(&file, settings)?;
@@ -62,7 +62,10 @@ impl Nats {
     }
 
     pub(crate) async fn connect(&self) -> Result<Client> {
-        let options = ConnectOptions::new().subscription_capacity(1 << 20);
+        // A client whose server was ended goes as well.
+        let options = ConnectOptions::new()
+            .subscription_capacity(1 << 20)
+            .max_reconnects(1);
         Ok(options.connect(&self.address).await?)
     }
 

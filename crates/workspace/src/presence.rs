@@ -12,6 +12,10 @@ use crate::live::Waking;
 use crate::state::State;
 use crate::workspace::{Inner, Workspace};
 
+/// Deliveries of joins and leaves told one by one in a second. Over it they are summed up too: a hundred joins a second
+/// are nothing for ten agents, and a million deliveries for ten thousand.
+const MAX_DELIVERIES: u64 = 10_000;
+
 /// Tells joins and leaves one by one up to a rate, and sums up what is over it.
 #[derive(Debug)]
 pub(crate) struct Presence {
@@ -24,6 +28,8 @@ pub(crate) struct Presence {
 struct Window {
     since: Instant,
     told: u32,
+    /// To how many readers those went.
+    delivered: u64,
     joined: u64,
     left: u64,
 }
@@ -35,6 +41,7 @@ impl Presence {
             window: Mutex::new(Window {
                 since: Instant::now(),
                 told: 0,
+                delivered: 0,
                 joined: 0,
                 left: 0,
             }),
@@ -54,12 +61,14 @@ impl Presence {
         let now = Instant::now();
         let waiting = 0 < window.joined + window.left;
         if !waiting && Duration::from_secs(1) <= now - window.since {
-            (window.since, window.told) = (now, 0);
+            (window.since, window.told, window.delivered) = (now, 0, 0);
         }
-        if !waiting && window.told < self.per_second {
+        if !waiting && window.told < self.per_second && window.delivered < MAX_DELIVERIES {
             window.told += 1;
             drop(window);
-            return inner.live.route(state, commit, waking);
+            let readers = inner.live.route(state, commit, waking);
+            self.window.lock().expect("poisoned").delivered += readers;
+            return readers;
         }
         match commit.header().act {
             Act::AgentJoined { .. } => window.joined += 1,
@@ -86,6 +95,7 @@ impl Presence {
             *window = Window {
                 since: Instant::now(),
                 told: 0,
+                delivered: 0,
                 joined: 0,
                 left: 0,
             };
