@@ -98,9 +98,10 @@ fn curves(measured: &Measured) -> Vec<(String, Vec<Line<'_>>)> {
     curves
 }
 
-/// A case without its size.
+/// A case without its size, which is the last number in it.
 fn of_any_size(case: &str, size: f64) -> String {
-    case.replacen(&size.to_string(), "…", 1)
+    case.rsplit_once(&size.to_string())
+        .map_or_else(|| case.to_owned(), |(before, after)| format!("{before}…{after}"))
 }
 
 /// Bars: who, and how much in which unit.
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn the_size_in_a_case_is_left_out() {
         assert_eq!(
-            of_any_size("100 posts to 500 agents", 500.0),
+            of_any_size("100 posts to 10 agents", 10.0),
             "100 posts to … agents"
         );
         assert_eq!(

@@ -32,12 +32,16 @@ fn rows(section: &Measured) -> String {
     text.push('\n');
     let mut told: Vec<(&str, &str)> = Vec::new();
     for Figure { case, system, .. } in figures {
-        if told.contains(&(case, system)) {
-            continue;
+        let row = (case.as_str(), system.as_str());
+        if !told.contains(&row) {
+            let behind = told.iter().rposition(|(other, _)| other == case);
+            told.insert(behind.map_or(told.len(), |index| index + 1), row);
         }
-        let first = told.last().is_none_or(|(last, _)| last != case);
-        told.push((case, system));
-        let name = if first { case.as_str() } else { "" };
+    }
+    let mut last = "";
+    for (case, system) in told {
+        let name = if case == last { "" } else { case };
+        last = case;
         write!(text, "| {name} | {system} |").expect("a string takes everything");
         for (measure, _) in &measures {
             let value = section

@@ -150,8 +150,12 @@ fn posts(book: &Book) -> Option<Target> {
 
 /// All of them as a table.
 pub(crate) fn markdown(book: &Book) -> String {
+    let targets = all(book);
+    if targets.is_empty() {
+        return String::new();
+    }
     let mut text = "| target | wanted | measured | |\n|---|--:|--:|---|\n".to_owned();
-    for target in all(book) {
+    for target in targets {
         let (word, bound) = match target.wanted {
             Bound::AtMost(bound) => ("at most", bound),
             Bound::AtLeast(bound) => ("at least", bound),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use openagents_e2e::Dice;
 
 use super::{FSYNC, OFFICIAL, Section};
 use crate::bench::Bench;
@@ -12,10 +13,11 @@ use crate::peers::ours::Ours;
 
 /// How long posts are measured.
 const TIME: Duration = Duration::from_secs(3);
-/// Messages to an official client in one run, and the time before each: the client itself waits a second before every
-/// poll, so a message comes at any moment of that second.
+/// Messages to an official client in one run.
 const MESSAGES: usize = 4;
-const PAUSE: Duration = Duration::from_millis(2_270);
+/// The time before each, in milliseconds. The client itself waits a second before every poll, so that a message has to come
+/// at any moment of that second.
+const PAUSE: (u64, u64) = (1_000, 2_000);
 
 pub(crate) fn case(transport: Transport, connections: usize) -> String {
     let plural = if connections == 1 { "" } else { "s" };
@@ -57,10 +59,11 @@ pub(super) async fn measure_client(bench: &Bench, book: &mut Book) -> Result<()>
             listeners.push((transport, system, Listener::join(ports, transport).await?));
         }
     }
+    let mut dice = Dice::new(1);
     for _ in 0..bench.runs() {
         for _ in 0..bench.many(MESSAGES) {
-            tokio::time::sleep(PAUSE).await;
             for (transport, system, listener) in &mut listeners {
+                tokio::time::sleep(dice.milliseconds(PAUSE.0, PAUSE.1)).await;
                 let case = format!("a direct message every few seconds, over {}", transport.name());
                 let about = About::new(Section::OfficialClient, &case, system);
                 book.note(about, "time", Unit::Millis, listener.milliseconds().await?);
