@@ -2,13 +2,14 @@
 //!
 //! This file is wiring. [`args`] says what can be typed, each module under [`command`] does one of it, [`connect`]
 //! joins a workspace for those that need one, [`network_file`] and [`settings`] make a server's configuration of
-//! file, environment and flags, [`output`] prints for people and programs, [`meter`] shows how far something is, [`report`] tells what went wrong and what
+//! file, environment and flags, [`output`] prints for people and programs, [`meter`] shows how far something is, [`memory`] gives back what is not needed, [`report`] tells what went wrong and what
 //! to do next.
 
 mod args;
 mod command;
 mod connect;
 mod logging;
+mod memory;
 mod meter;
 mod network_file;
 mod outcome;
@@ -27,6 +28,7 @@ use clap::Parser;
 use crate::args::Cli;
 
 fn main() -> ExitCode {
+    memory::share_arenas();
     output::choose_colours();
     let cli = Cli::parse();
     match run(cli) {
