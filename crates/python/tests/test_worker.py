@@ -497,17 +497,18 @@ async def test_a_hook_may_stop_its_agent_and_what_it_handles_is_handled(server: 
 
 
 async def test_what_comes_before_an_agent_is_ready_waits_and_is_not_lost_when_it_never_is(server: Server) -> None:
+    joined = asyncio.Event()
+
     class Slow(Counter):
         async def on_startup(self) -> None:
+            joined.set()
             await self.begun.wait()
 
     async with server.joined("ana") as (ana,):
         agent = Slow(unique("slow"))
         agent.gate.set()
         starting = asyncio.create_task(agent.async_start("127.0.0.1", server.port))
-        await ana.wait_event(
-            lambda event: event.event_name == "agent.joined" and event.payload["agent_id"] == agent.agent_id
-        )
+        await joined.wait()
         await ana.workspace().agent(agent.agent_id).send("early")
         await agent.async_stop()
         agent.begun.set()
