@@ -304,14 +304,15 @@ async def test_the_same_message_under_its_id_is_there_once(server: Server) -> No
 
 async def test_a_question_without_an_answer_says_why(server: Server) -> None:
     async with server.joined("alice", "bob") as (alice, bob):
-        bob.register_event_handler(lambda event: None)
+        asked = asyncio.Event()
+        bob.register_event_handler(lambda event: asked.set() if "really" in str(event.payload) else None)
         with pytest.raises(RefusedError) as unknown:
             await alice.workspace().agent("never-seen").ask("?")
         with pytest.raises(TimedOutError) as silent:
             await alice.workspace().agent(bob.agent_id).ask("?", timeout=0.01)
         assert (unknown.value.code, silent.value.code) == ("agent_not_found", "timed_out")
-        waiting = asyncio.create_task(alice.workspace().agent(bob.agent_id).ask("?"))
-        await asyncio.sleep(0)
+        waiting = asyncio.create_task(alice.workspace().agent(bob.agent_id).ask("really?"))
+        await asked.wait()
         await bob.workspace().agent(alice.agent_id).send("this")
         assert (await waiting)["text"] == "this"
 
