@@ -21,6 +21,7 @@ use openagents_protocol::{AgentId, ChannelName, Sequence, Source};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::condemned;
 #[cfg(test)]
 use crate::database;
 use crate::database::{Execution, Pool};
@@ -262,7 +263,7 @@ impl Shared {
             return;
         }
         tracing::error!(path = %self.path.display(), %error, "the search index is damaged; the next start makes it anew");
-        if let Err(error) = file::condemn(&self.path) {
+        if let Err(error) = condemned::condemn(&self.path) {
             tracing::error!(%error, "and that could not be noted down: remove it by hand");
         }
     }

@@ -11,6 +11,7 @@ use rusqlite::{OptionalExtension, Row};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::condemned;
 use crate::database::{self, Execution, Pool, to_sequence};
 
 mod file;
@@ -564,7 +565,7 @@ impl Shared {
             return;
         }
         tracing::error!(path = %self.path.display(), %error, "the view is damaged; it is built anew when it is opened again");
-        if let Err(error) = file::condemn(&self.path) {
+        if let Err(error) = condemned::condemn(&self.path) {
             tracing::error!(%error, "and that could not be noted down: stop the server and run `openagents rebuild`");
         }
     }

@@ -1,14 +1,13 @@
 //! The file of a search index: opened when it fits the log, made anew when it does not.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openagents_protocol::Sequence;
 use uuid::Uuid;
 
 use super::writer::{Limits, Writer};
 use crate::Error;
+use crate::condemned;
 use crate::database::{self, Kind};
 
 /// Pages and columns of a block are found by its number. Names of places and senders are written once.
@@ -46,7 +45,7 @@ pub(super) struct Log {
 ///
 /// Nothing is moved aside: an index has nothing that the log does not have, and a copy would keep what is erased later.
 pub(super) fn open(path: &Path, log: Log, limits: Limits) -> Result<Writer, Error> {
-    let misfit = if mark(path).exists() {
+    let misfit = if condemned::is_condemned(path) {
         "it was found damaged".to_owned()
     } else {
         match try_open(path, log, limits) {
@@ -67,27 +66,10 @@ pub(super) fn open(path: &Path, log: Log, limits: Limits) -> Result<Writer, Erro
 
 /// Removes an index, so that the next one to open it makes it anew.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
-    for file in database::files(path).into_iter().chain([mark(path)]) {
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::from_io(&file, error));
-            }
-            _ => {}
-        }
+    for file in database::files(path) {
+        condemned::remove_if_there(&file)?;
     }
-    Ok(())
-}
-
-/// Notes down that an index is damaged: it is made anew when it is opened the next time.
-pub(super) fn condemn(path: &Path) -> Result<(), Error> {
-    let mark = mark(path);
-    File::create(&mark)
-        .map(drop)
-        .map_err(|error| Error::from_io(&mark, error))
-}
-
-fn mark(path: &Path) -> PathBuf {
-    database::with_suffix(path, ".damaged")
+    condemned::absolve(path)
 }
 
 fn try_open(path: &Path, log: Log, limits: Limits) -> Result<Result<Writer, &'static str>, Error> {

@@ -1,8 +1,8 @@
 //! The file of a view: opened when it fits the log, started over when it does not.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openagents_protocol::{AgentId, ChannelName, Sequence};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{ChannelRow, Loaded, Seen, Stream, index, state};
 use crate::Error;
+use crate::condemned;
 use crate::database::{self, Kind, to_integer, to_sequence};
 
 /// Tables whose rows are found by their key alone have no second tree. An entry is three small numbers; its position
@@ -61,7 +62,7 @@ pub(super) struct Log {
 
 /// Opens a view that fits the log; whatever else is found is replaced by an empty one.
 pub(super) fn open(path: &Path, log: Log) -> Result<(Connection, Loaded), Error> {
-    if mark(path).exists() {
+    if condemned::is_condemned(path) {
         let detail = "it was found damaged".to_owned();
         let path = path.to_owned();
         return replace(&path.clone(), log, &Error::Damaged { path, detail });
@@ -90,18 +91,6 @@ pub(super) fn discard(path: &Path) -> Result<(), Error> {
         Err(error) if error.is_damage() => set_aside(path),
         outcome => outcome,
     }
-}
-
-/// Notes down that a view is damaged: it is built anew when it is opened the next time.
-pub(super) fn condemn(path: &Path) -> Result<(), Error> {
-    let mark = mark(path);
-    File::create(&mark)
-        .map(drop)
-        .map_err(|error| Error::from_io(&mark, error))
-}
-
-fn mark(path: &Path) -> PathBuf {
-    database::with_suffix(path, ".condemned")
 }
 
 /// What a view tells of its log, as far as it can be read.
@@ -190,11 +179,7 @@ fn set_aside(path: &Path) -> Result<(), Error> {
             _ => {}
         }
     }
-    let mark = mark(path);
-    match fs::remove_file(&mark) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::from_io(&mark, error)),
-        _ => Ok(()),
-    }
+    condemned::absolve(path)
 }
 
 /// Replaces all tables by empty ones in one transaction, keeping the cursors into the same log.
