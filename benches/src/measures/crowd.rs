@@ -45,17 +45,11 @@ pub(super) async fn measure(bench: &Bench, book: &mut Book) -> Result<()> {
 async fn ours(bench: &Bench, book: &mut Book, agents: usize) -> Result<()> {
     let server = Ours::serve(bench, "memory").await?;
     let empty = server.memory_kib()?;
-    let begun = Instant::now();
-    let joining = (0..agents).map(|number| {
+    let (clients, connected) = connect(agents, |name| {
         let server = &server;
-        async move { server.join(&format!("idle-{number}")).await }
-    });
-    let clients: Vec<AgentClient> = stream::iter(joining)
-        .buffer_unordered(JOINING)
-        .try_collect()
-        .await?;
-    let connected = begun.elapsed();
-    tokio::time::sleep(REST).await;
+        async move { server.join(&name).await }
+    })
+    .await?;
     let full = server.memory_kib()?;
     let case = case(agents as u64);
     let about = About::new(Section::Crowd, &case, MEMORY).of_size(float(agents as u64));
@@ -91,23 +85,33 @@ async fn nats(bench: &Bench, book: &mut Book, agents: usize) -> Result<()> {
     let server = Nats::serve(bench, Sync::Usual).await?;
     let empty = server.memory_kib()?;
     let counter = Counter::default();
-    let begun = Instant::now();
-    let joining = (0..agents).map(|number| {
+    let subscribe = |name: String| {
         let (server, counter) = (&server, &counter);
-        async move { Subscriber::begin(server, &format!("idle-{number}"), counter).await }
-    });
-    let subscribers: Vec<Subscriber> = stream::iter(joining)
-        .buffer_unordered(JOINING)
-        .try_collect()
-        .await?;
-    let connected = begun.elapsed();
-    tokio::time::sleep(REST).await;
+        async move { Subscriber::begin(server, &name, counter).await }
+    };
+    let (subscribers, connected) = connect(agents, subscribe).await?;
     let full = server.memory_kib()?;
     let case = case(agents as u64);
     let about = About::new(Section::Crowd, &case, NATS).of_size(float(agents as u64));
     note(book, about, connected, (empty, full));
     drop(subscribers);
     server.kill().await
+}
+
+/// Connects everybody, and lets the server come to rest; with the time until all were connected.
+async fn connect<T, F>(agents: usize, one: impl Fn(String) -> F) -> Result<(Vec<T>, Duration)>
+where
+    F: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    let joining = (0..agents).map(|number| one(format!("idle-{number}")));
+    let connected = stream::iter(joining)
+        .buffer_unordered(JOINING)
+        .try_collect()
+        .await?;
+    let time = begun.elapsed();
+    tokio::time::sleep(REST).await;
+    Ok((connected, time))
 }
 
 fn note(book: &mut Book, about: About<'_>, connected: Duration, (empty, full): (u64, u64)) {

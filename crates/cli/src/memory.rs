@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use openagents_protocol::Sequence;
 use openagents_server::Server;
 
 /// Nothing new for this long, and memory that was freed goes back.
@@ -22,15 +23,11 @@ pub(crate) fn share_arenas() {
 pub(crate) async fn give_back_when_quiet(server: &Server) {
     loop {
         let workspace = server.workspace();
-        // What is found is written everywhere else before.
-        workspace.searchable_through(workspace.head().next()).await;
-        let mut head = workspace.head();
-        loop {
-            tokio::time::sleep(QUIET).await;
-            if head == workspace.head() {
-                break;
-            }
+        workspace.beyond(workspace.head()).await;
+        let mut head = Sequence::ZERO;
+        while head != workspace.head() {
             head = workspace.head();
+            tokio::time::sleep(QUIET).await;
         }
         // It takes milliseconds where there is much to give back.
         drop(tokio::task::spawn_blocking(give_back).await);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -25,17 +26,22 @@ def numbers(target: AgentClient, name: str, count: int) -> list[Event]:
     return [Event(name, destination_id=destination, payload={"n": number}) for number in range(count)]
 
 
+def stuck(begun: asyncio.Event) -> Callable[[Event], Awaitable[None]]:
+    """A handler that tells that it began, and never ends."""
+
+    async def handle(event: Event) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    return handle
+
+
 def test_what_a_closed_loop_left_holds_up_nothing_in_the_next(server: Server) -> None:
     client = AgentClient(unique("twice"))
 
     async def begin() -> None:
         begun = asyncio.Event()
-
-        async def stuck(event: Event) -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-        client.register_event_handler(stuck, "custom.*")
+        client.register_event_handler(stuck(begun), "custom.*")
         assert await client.connect_to_server("127.0.0.1", server.port)
         async with server.joined("sender") as (sender,):
             await sender.send_events(numbers(client, "custom.first", 1000))
@@ -59,12 +65,7 @@ def test_a_loop_that_closes_holds_up_no_other(server: Server) -> None:
 
     async def away() -> None:
         begun = asyncio.Event()
-
-        async def stuck(event: Event) -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-        client.register_event_handler(stuck, "custom.away")
+        client.register_event_handler(stuck(begun), "custom.away")
         registered.set()
         await begun.wait()
 
@@ -96,12 +97,7 @@ def test_what_a_closed_loop_left_comes_again_with_the_next_connection(server: Se
 
     async def begin() -> None:
         begun = asyncio.Event()
-
-        async def stuck(event: Event) -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-        client.register_event_handler(stuck, "custom.*")
+        client.register_event_handler(stuck(begun), "custom.*")
         assert await client.connect_to_server("127.0.0.1", server.port)
         async with server.joined("sender") as (sender,):
             await sender.send_events(numbers(client, "custom.event", 3))

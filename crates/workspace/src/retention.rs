@@ -17,9 +17,9 @@ use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Stream};
 use tokio::time::MissedTickBehavior;
 
-use self::clear::is_built_from;
 use self::plan::{Laggards, Overdue};
 use crate::decide::Wish;
+use crate::state::is_built_from;
 use crate::workspace::{Inner, Workspace};
 
 /// Records removed in one step: what a transaction of the log holds up others for.

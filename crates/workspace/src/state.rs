@@ -308,16 +308,7 @@ impl State {
     /// [`Void`] where the record's precondition does not hold; nothing is changed then.
     pub(crate) fn apply(&mut self, header: &Header, at: Sequence) -> Result<Vec<StateChange>, Void> {
         match (&header.act, header.source.agent()) {
-            (
-                Act::Message { .. }
-                | Act::Held { .. }
-                | Act::MessageEdited { .. }
-                | Act::MessageDeleted { .. }
-                | Act::ReactionAdded { .. }
-                | Act::ReactionRemoved { .. }
-                | Act::Event {},
-                _,
-            ) => Ok(Vec::new()),
+            (act, _) if !is_built_from(act) => Ok(Vec::new()),
             (Act::FileShared { size }, _) => Ok(self.set_file_bytes(self.file_bytes.saturating_add(*size))),
             (Act::FileDeleted { size, .. }, _) => {
                 Ok(self.set_file_bytes(self.file_bytes.saturating_sub(*size)))
@@ -678,4 +669,18 @@ fn channel_row(name: &ChannelName, channel: &Channel) -> ChannelRow {
         permissions: channel.permissions.clone(),
         archived: channel.archived,
     }
+}
+
+/// Whether the state is built from a record, so that the log has to keep it.
+pub(crate) fn is_built_from(act: &Act) -> bool {
+    !matches!(
+        act,
+        Act::Message { .. }
+            | Act::Held { .. }
+            | Act::MessageEdited { .. }
+            | Act::MessageDeleted { .. }
+            | Act::ReactionAdded { .. }
+            | Act::ReactionRemoved { .. }
+            | Act::Event {}
+    )
 }

@@ -377,6 +377,16 @@ impl Workspace {
         self.0.view.applied()
     }
 
+    /// Waits until there is something after a sequence; gives up when there never will be.
+    pub async fn beyond(&self, sequence: Sequence) {
+        let mut head = self.0.head_changed.subscribe();
+        tokio::select! {
+            _ = head.wait_for(|head| sequence < *head) => {}
+            () = self.0.failed.cancelled() => {}
+            () = self.0.closing.cancelled() => {}
+        }
+    }
+
     /// Waits until the search index has everything up to here; gives up when it never will.
     pub async fn searchable_through(&self, through: Sequence) {
         let mut searchable = self.0.searchable.subscribe();

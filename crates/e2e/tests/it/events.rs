@@ -206,37 +206,19 @@ async fn a_subscription_is_kept_with_the_agent_and_may_name_channels() -> anyhow
     let (alice, bob) = (stage.agent("alice"), stage.agent("bob"));
     alice.workspace().create_channel("dev", "").await?;
     stage.heard().await?;
+    let post = async |channel: &str, text: &str| {
+        assert!(alice.workspace().channel(channel).post(text).await.success);
+    };
     let fences = bob.subscribe_events(&["stage.fence"], None).await?;
     let subscription = bob
         .subscribe_events(&["channel.message.*"], Some(&["#dev"]))
         .await?;
-    assert!(
-        alice
-            .workspace()
-            .channel("general")
-            .post("not wanted")
-            .await
-            .success
-    );
-    assert!(alice.workspace().channel("dev").post("wanted").await.success);
+    post("general", "not wanted").await;
+    post("dev", "wanted").await;
     assert_eq!(stage.heard_once_by(&["bob"]).await?.text(), Some("wanted"));
     bob.disconnect().await;
-    assert!(
-        alice
-            .workspace()
-            .channel("general")
-            .post("not wanted")
-            .await
-            .success
-    );
-    assert!(
-        alice
-            .workspace()
-            .channel("dev")
-            .post("wanted later")
-            .await
-            .success
-    );
+    post("general", "not wanted").await;
+    post("dev", "wanted later").await;
     let again = stage.enter("bob").await?;
     let heard = stage.heard().await?.remove("bob").expect("a backlog");
     let texts: Vec<_> = heard.iter().filter_map(Event::text).collect();
@@ -246,14 +228,7 @@ async fn a_subscription_is_kept_with_the_agent_and_may_name_channels() -> anyhow
     }
     let unknown = again.unsubscribe_events(&subscription.subscription_id).await;
     assert_eq!(unknown.expect_err("ended").code(), "subscription_not_found");
-    assert!(
-        alice
-            .workspace()
-            .channel("general")
-            .post("wanted again")
-            .await
-            .success
-    );
+    post("general", "wanted again").await;
     assert_eq!(stage.heard().await?["bob"][0].text(), Some("wanted again"));
     stage.end().await;
     Ok(())

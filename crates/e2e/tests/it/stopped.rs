@@ -113,15 +113,15 @@ async fn a_server_stopped_for_longer_than_clients_wait_loses_and_doubles_nothing
         }
     })
     .await;
-    let broken = scene.end().await?;
-    assert!(
-        broken.is_empty(),
-        "{} broken: {:#?}",
-        broken.len(),
-        &broken[..broken.len().min(20)]
-    );
+    hold(&scene.end().await?);
     assert!(0 < in_flight, "nothing was on its way when the server stopped");
     Ok(())
+}
+
+/// Every promise.
+fn hold(broken: &[String]) {
+    let some = &broken[..broken.len().min(20)];
+    assert!(broken.is_empty(), "{} broken: {some:#?}", broken.len());
 }
 
 #[tokio::test]
@@ -146,12 +146,6 @@ async fn clients_stopped_until_the_server_gave_them_up_come_back_and_lose_and_do
         client.signal("CONT").await?;
     }
     scene.wait_for_acknowledged(SOME).await?;
-    let broken = scene.end().await?;
-    assert!(
-        broken.is_empty(),
-        "{} broken: {:#?}",
-        broken.len(),
-        &broken[..broken.len().min(20)]
-    );
+    hold(&scene.end().await?);
     Ok(())
 }

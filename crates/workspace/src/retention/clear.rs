@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use openagents_protocol::record::{Act, Record};
+use openagents_protocol::record::Record;
 use openagents_protocol::{Address, Sequence};
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Fate, Stream, Unlisted};
@@ -11,7 +11,7 @@ use super::{BATCH, BATCH_BYTES, stream_of};
 use crate::commit::{Commit, streams};
 use crate::follower::indexed;
 use crate::recent::Kept;
-use crate::state::State;
+use crate::state::{State, is_built_from};
 use crate::workspace::Inner;
 
 impl Inner {
@@ -95,18 +95,4 @@ fn unlist(state: &State, record: Record) -> Unlisted {
     let streams: Vec<Stream> = streams(header);
     let event = indexed(&Kept::new(Arc::new(Commit::new(record)), streams, Vec::new()));
     Unlisted { event, fate, counted }
-}
-
-/// Whether the state is built from a record, so that the log has to keep it.
-pub(super) fn is_built_from(act: &Act) -> bool {
-    !matches!(
-        act,
-        Act::Message { .. }
-            | Act::Held { .. }
-            | Act::MessageEdited { .. }
-            | Act::MessageDeleted { .. }
-            | Act::ReactionAdded { .. }
-            | Act::ReactionRemoved { .. }
-            | Act::Event {}
-    )
 }
