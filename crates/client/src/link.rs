@@ -1,5 +1,6 @@
 //! One session with a server, across as many connections as it takes.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,6 +35,10 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long leaving may take in all, writing what is queued included.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long an acknowledgement may wait for something to be written with it, or for more to acknowledge: one for each
+/// event would cost both sides more than the event itself.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(2);
 
 /// A connection that lived this long makes the next attempts start with short delays again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
@@ -372,11 +377,14 @@ impl Session {
     }
 
     async fn write(&self, mut sender: Sender, line: &Line) -> End {
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let (mut timed, mut due) = (false, false);
         loop {
-            if let Err(broken) = self.write_what_waits(&mut sender, line).await {
+            let leaving = self.link.leave.is_cancelled();
+            if let Err(broken) = self.write_what_waits(&mut sender, line, due || leaving).await {
                 return End::Broken(broken);
             }
-            if self.link.leave.is_cancelled() {
+            if leaving {
                 let goodbye = ClientFrame::Goodbye(Leave::default()).encode();
                 let said = async {
                     sender.feed(goodbye.into()).await?;
@@ -388,14 +396,22 @@ impl Session {
                 }
                 return End::Left;
             }
-            tokio::select! {
-                () = self.link.wake.notified() => {}
-                () = self.link.leave.cancelled() => {}
+            // A timer that runs goes on, even if what it was for went out with something else: setting it is what costs.
+            if !timed && self.link.progress.is_unacknowledged() {
+                timer.as_mut().reset(Instant::now() + ACKNOWLEDGE_WITHIN);
+                timed = true;
             }
+            due = tokio::select! {
+                () = self.link.wake.notified() => false,
+                () = self.link.leave.cancelled() => false,
+                () = &mut timer, if timed => true,
+            };
+            timed &= !due;
         }
     }
 
-    async fn write_what_waits(&self, sender: &mut Sender, line: &Line) -> Result<(), Broken> {
+    /// Writes it, and with it what is handled, which is written by itself once it is due.
+    async fn write_what_waits(&self, sender: &mut Sender, line: &Line, due: bool) -> Result<(), Broken> {
         let mut wrote = false;
         for (wanted, frame) in [(&line.pong, ClientFrame::Pong), (&line.ping, ClientFrame::Ping)] {
             if wanted.swap(false, Ordering::Relaxed) {
@@ -413,7 +429,9 @@ impl Session {
             }
             wrote = true;
         }
-        if let Some(through) = self.link.progress.take_acknowledgement() {
+        if (wrote || due || self.link.progress.is_pressing())
+            && let Some(through) = self.link.progress.take_acknowledgement()
+        {
             sender
                 .feed(ClientFrame::Ack(Ack { through }).encode().into())
                 .await?;
@@ -454,8 +472,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use futures_util::StreamExt;
     use openagents_protocol::frame::PROTOCOL_VERSION;
     use tokio::io::DuplexStream;

@@ -276,6 +276,17 @@ impl Progress {
         }
     }
 
+    /// Whether there is something new to acknowledge.
+    pub(crate) fn is_unacknowledged(&self) -> bool {
+        let state = self.state();
+        state.acknowledged < state.handled
+    }
+
+    /// Whether so much is new that it is to be acknowledged at once, so that the server goes on sending.
+    pub(crate) fn is_pressing(&self) -> bool {
+        ACKNOWLEDGE_AFTER <= self.state().completed
+    }
+
     /// The acknowledgement to send now, if there is something new to say.
     pub(crate) fn take_acknowledgement(&self) -> Option<Sequence> {
         let mut state = self.state();

@@ -204,6 +204,7 @@ impl<'a> Connection<'a> {
                     self.was_deaf_since(begun);
                 }
                 message = self.socket.recv(), if reading => {
+                    self.session.occupied();
                     let begun = Instant::now();
                     match self.receive(message).await {
                         ControlFlow::Continue(()) => self.was_deaf_since(begun),
@@ -215,6 +216,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 Some(answer) = self.calls.next() => {
+                    self.session.occupied();
                     let begun = Instant::now();
                     let answers = self.further_answers(answer);
                     if self.send(answers).await.is_err() {
@@ -226,6 +228,7 @@ impl<'a> Connection<'a> {
                     return End::Dismissed(dismissal(ErrorCode::TokenExpired, "the token has expired: ask for a new one"));
                 }
                 () = &mut silence => {
+                    self.session.occupied();
                     if let Some(reason) = leaving {
                         return End::Left(reason);
                     }

@@ -57,6 +57,13 @@ impl Waking {
         }
     }
 
+    /// Wakes all but one, which is returned.
+    pub(crate) fn wake_but_one(&mut self) -> Option<Arc<Reader>> {
+        let last = self.0.pop();
+        std::mem::take(self).wake();
+        last
+    }
+
     /// Wakes them.
     pub(crate) fn wake(self) {
         for reader in self.0 {

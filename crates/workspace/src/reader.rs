@@ -2,6 +2,7 @@
 //! that ends it.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -11,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::commit::Commit;
 use crate::entitlement::Reading;
+use crate::writer::Answer;
 
 /// The most bytes of events in a queue of more than one.
 const MAX_QUEUE_BYTES: usize = 4 * 1024 * 1024;
@@ -44,6 +46,10 @@ struct Inbox {
     /// Somebody is about to wake the session.
     wake_due: bool,
     answers: Vec<(u64, Result<Receipt, ErrorBody>)>,
+    /// The session does nothing but wait: woken, it has its turn at once.
+    waits: bool,
+    /// Answers to others, given when the session has its turn. None while it does not wait.
+    behind: Vec<Answer>,
     probe: bool,
     dismissal: Option<Dismissal>,
     /// Ephemeral events that a lagging reader missed.
@@ -60,6 +66,15 @@ pub(crate) struct Taken {
     pub(crate) lagging: bool,
     /// Nothing is left in the queue.
     pub(crate) drained: bool,
+}
+
+/// Ends the waiting of a session, however it ends.
+struct Turn<'a>(&'a Reader);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.take_turn();
+    }
 }
 
 impl Reader {
@@ -195,14 +210,109 @@ impl Reader {
 
     /// Resolves after something changed since the last call.
     pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+        let _turn = Turn(self);
+        let mut changed = pin!(self.changed.notified());
+        std::future::poll_fn(|context| {
+            let polled = changed.as_mut().poll(context);
+            if polled.is_pending() {
+                self.lock().waits = true;
+            }
+            polled
+        })
+        .await;
     }
 
     pub(crate) fn wake(&self) {
         self.changed.notify_one();
     }
 
+    /// Wakes the session, and has these answers given when it has its turn, or now if it is busy.
+    ///
+    /// Both could be woken at once, but then the runtime would wake a thread for the one of them, and two threads are
+    /// no faster where each works for some microseconds.
+    pub(crate) fn wake_before(&self, answers: Vec<Answer>) {
+        let mut inbox = self.lock();
+        let now = if inbox.waits {
+            inbox.behind.extend(answers);
+            Vec::new()
+        } else {
+            answers
+        };
+        drop(inbox);
+        self.wake();
+        now.into_iter().for_each(Answer::give);
+    }
+
+    /// The session has its turn, or does something else that may take long: nobody waits behind it.
+    pub(crate) fn take_turn(&self) {
+        let mut inbox = self.lock();
+        inbox.waits = false;
+        let behind = std::mem::take(&mut inbox.behind);
+        drop(inbox);
+        behind.into_iter().for_each(Answer::give);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().expect("poisoned")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+    use crate::writer::Reply;
+
+    fn reader() -> Reader {
+        let agent_id = AgentId::from_written("reader").unwrap();
+        let kind = SessionKind::Consuming;
+        Reader::new(agent_id, kind, "key".into(), None, Reading::Everything, 8)
+    }
+
+    /// An answer, and where it shows that it was given.
+    fn answer() -> (Answer, oneshot::Receiver<Result<Receipt, ErrorBody>>) {
+        let (sender, receiver) = oneshot::channel();
+        let refusal = ErrorBody::new(ErrorCode::Internal, "an answer");
+        (Answer::new(Reply::Once(sender), Err(refusal)), receiver)
+    }
+
+    #[test]
+    fn who_waits_behind_a_session_is_answered_when_it_has_its_turn() {
+        let reader = reader();
+        let mut changed = task::spawn(reader.changed());
+        assert_pending!(changed.poll());
+        let (answer, mut given) = answer();
+        reader.wake_before(vec![answer]);
+        assert!(given.try_recv().is_err());
+        assert!(changed.is_woken());
+        assert_ready!(changed.poll());
+        assert!(given.try_recv().is_ok());
+    }
+
+    #[test]
+    fn who_waits_behind_a_session_is_answered_when_it_goes() {
+        let reader = reader();
+        let mut changed = task::spawn(reader.changed());
+        assert_pending!(changed.poll());
+        let (answer, mut given) = answer();
+        reader.wake_before(vec![answer]);
+        drop(changed);
+        assert!(given.try_recv().is_ok());
+    }
+
+    #[test]
+    fn nobody_waits_behind_a_session_that_is_busy() {
+        let reader = reader();
+        let mut changed = task::spawn(reader.changed());
+        assert_pending!(changed.poll());
+        let (earlier, mut given) = answer();
+        reader.wake_before(vec![earlier]);
+        reader.take_turn();
+        assert!(given.try_recv().is_ok());
+        let (later, mut given) = answer();
+        reader.wake_before(vec![later]);
+        assert!(given.try_recv().is_ok());
     }
 }

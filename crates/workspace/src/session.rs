@@ -441,6 +441,11 @@ impl Session {
         0 < self.0.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Its connection does something else now than wait for deliveries, and may be long about it: nobody waits for it.
+    pub fn occupied(&self) {
+        self.0.reader.take_turn();
+    }
+
     /// The client gave a sign of life.
     pub fn heard(&self) {
         self.0.reader.heard();

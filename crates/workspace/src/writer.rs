@@ -34,6 +34,9 @@ pub(crate) const QUEUE: usize = 4096;
 /// The most wishes decided in one batch: bounds the memory and the latency of a commit.
 const BATCH: usize = 1024;
 
+/// The most answers that wait for the turn of a session that is woken.
+const FEW: usize = 16;
+
 /// A wish with this many bytes is large: small ones are bounded by their number.
 pub(crate) const LARGE: usize = 4096;
 
@@ -72,6 +75,23 @@ impl Reply {
             Self::Once(sender) => drop(sender.send(outcome)),
             Self::Session(reader, id) => reader.answer(id, outcome),
         }
+    }
+}
+
+/// An answer and where it goes.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    reply: Reply,
+    outcome: Result<Receipt, ErrorBody>,
+}
+
+impl Answer {
+    pub(crate) fn new(reply: Reply, outcome: Result<Receipt, ErrorBody>) -> Self {
+        Self { reply, outcome }
+    }
+
+    pub(crate) fn give(self) {
+        self.reply.send(self.outcome);
     }
 }
 
@@ -376,26 +396,47 @@ impl Writer {
         self.inner.routed.store(head.get(), Ordering::Release);
         self.inner.head_changed.send_replace(head);
         // Those who wait for the event run first, on this very worker; then its author gets the receipt.
+        let at_once = pending.len() <= FEW && self.knows_all_live(&kept);
+        if let Some(reader) = at_once.then(|| waking.wake_but_one()).flatten() {
+            let unread = HashMap::new();
+            let answers = pending
+                .into_iter()
+                .map(|pending| self.answer(pending, &kept, &reached, &unread));
+            return reader.wake_before(answers.collect());
+        }
         waking.wake();
         tokio::task::yield_now().await;
-
         let unread = self.unread(&kept).await;
         for pending in pending {
-            let Some(kept) = kept.get(pending.main) else {
-                pending
-                    .reply
-                    .send(Err(ErrorBody::new(ErrorCode::Internal, "the record is void")));
-                continue;
-            };
-            let commit = &kept.commit;
-            let mut receipt = plain_receipt(commit.header().event_id.clone(), Some(commit.sequence()));
-            self.describe(&mut receipt, commit.header(), reached[pending.main], &unread);
-            if !receipt.held {
-                receipt.recipients.extend(pending.unknown);
-            }
-            receipt.duplicate = pending.duplicate;
-            pending.reply.send(Ok(receipt));
+            self.answer(pending, &kept, &reached, &unread).give();
         }
+    }
+
+    fn answer(
+        &self,
+        pending: Pending,
+        kept: &[Kept],
+        reached: &[u64],
+        unread: &HashMap<AgentId, u64>,
+    ) -> Answer {
+        let Some(Kept { commit, .. }) = kept.get(pending.main) else {
+            let error = ErrorBody::new(ErrorCode::Internal, "the record is void");
+            return Answer::new(pending.reply, Err(error));
+        };
+        let mut receipt = plain_receipt(commit.header().event_id.clone(), Some(commit.sequence()));
+        self.describe(&mut receipt, commit.header(), reached[pending.main], unread);
+        if !receipt.held {
+            receipt.recipients.extend(pending.unknown);
+        }
+        receipt.duplicate = pending.duplicate;
+        Answer::new(pending.reply, Ok(receipt))
+    }
+
+    /// Whether every agent that is named in this batch is there, so that nothing waits for one that is not.
+    fn knows_all_live(&self, kept: &[Kept]) -> bool {
+        kept.iter()
+            .flat_map(|kept| named(kept.commit.header()))
+            .all(|agent_id| self.inner.live.is_live(agent_id))
     }
 
     /// Takes a committed entry into account.
