@@ -25,7 +25,15 @@ pub(crate) struct Soak {
 
 /// Builds server and agents as they are released, and lets them run.
 pub(crate) fn run(place: &Place, soak: &Soak) -> Result<()> {
-    let build = ["build", "--release", "--package", "openagents-e2e", "--bins"];
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "openagents-e2e",
+        "--package",
+        "openagents-cli",
+        "--bins",
+    ];
     place.cargo().args(build).run()?;
     let run = [
         "run",

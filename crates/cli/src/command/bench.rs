@@ -12,6 +12,7 @@ use openagents_client::{AgentClient, Event};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::connect::Endpoint;
 use crate::output::Output;
@@ -48,10 +49,17 @@ enum Command {
 
 pub(crate) async fn run(arguments: Arguments, output: Output) -> anyhow::Result<()> {
     match arguments.command {
-        Command::Latency(arguments) => latency::run(arguments, output).await,
-        Command::Throughput(arguments) => throughput::run(arguments, output).await,
+        Command::Latency(arguments) => in_a_task(latency::run(arguments, output)).await,
+        Command::Throughput(arguments) => in_a_task(throughput::run(arguments, output)).await,
         Command::Fanout(arguments) => Box::pin(fanout::run(arguments, output)).await,
     }
+}
+
+/// Measures where agents usually are: to wake the main thread costs more.
+async fn in_a_task(
+    measuring: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> anyhow::Result<()> {
+    AbortOnDropHandle::new(TaskTracker::new().spawn(measuring)).await?
 }
 
 /// When a measurement ends: after so many messages or after so long, whichever comes first.

@@ -36,6 +36,19 @@ const FEWEST: usize = 8;
 /// How long what is on its way at the end may take.
 const SETTLE: Duration = Duration::from_mins(2);
 
+/// What is old goes by age, by number and by size, in the workspace and in channels by themselves.
+const SETTINGS: &str = "
+network: {name: soak}
+workspace:
+  retention:
+    max_age: 20m
+    max_size: 40MiB
+    at_least: 5m
+    channels:
+      room1: {max_events: 2000}
+      room2: {max_age: 5m}
+";
+
 /// What is asked for.
 struct Wish {
     seed: u64,
@@ -77,11 +90,9 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let data = scratch.path().join("data");
     let peer = std::env::current_exe()?.with_file_name("peer");
-    let serve = ["serve", plain(&data)?, "fsync", "0"];
-    let (server, port) = Peer::start(&peer, &serve)
+    let (server, port) = serve(&data, scratch.path())
         .await
-        .context("build the whole package first")?;
-    let port: u16 = port.parse()?;
+        .context("build `openagents` and the whole package first")?;
     let observer = AgentClient::new("observer");
     observer.connect_to_server("127.0.0.1", port).await?;
     for room in &ROOMS[1..] {
@@ -123,6 +134,32 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
         ));
     }
     judge(&samples, &wrong)
+}
+
+/// Starts the server as everybody does, and tells its port. It removes what is old meanwhile.
+async fn serve(data: &Path, scratch: &Path) -> anyhow::Result<(Peer, u16)> {
+    let program =
+        std::env::current_exe()?.with_file_name(format!("openagents{}", std::env::consts::EXE_SUFFIX));
+    let settings = scratch.join("network.yaml");
+    std::fs::write(&settings, SETTINGS)?;
+    let arguments = [
+        "serve",
+        "--json",
+        "--port",
+        "0",
+        "--durability",
+        "fsync",
+        "--data",
+        plain(data)?,
+    ];
+    let arguments = [&arguments[..], &["--config", plain(&settings)?]].concat();
+    let (server, ready) = Peer::start(&program, &arguments).await?;
+    let ready: serde_json::Value = serde_json::from_str(&ready)?;
+    let port = ready["url"].as_str().and_then(|url| url.rsplit(':').next());
+    Ok((
+        server,
+        port.with_context(|| format!("{ready} tells no port"))?.parse()?,
+    ))
 }
 
 /// Samples the server until the time is up, and prints what it finds.
