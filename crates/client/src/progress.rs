@@ -51,6 +51,8 @@ struct State {
     head: Sequence,
     in_flight: VecDeque<Entry>,
     completed: usize,
+    /// Whether the writer knows that there is something to acknowledge.
+    told: bool,
 }
 
 struct Entry {
@@ -159,6 +161,7 @@ impl Progress {
                 head: head.max(cursor),
                 in_flight: VecDeque::new(),
                 completed: 0,
+                told: false,
             }),
             ephemeral: AtomicUsize::new(0),
             seen: Arc::clone(seen),
@@ -195,6 +198,8 @@ impl Progress {
         }
         // What was handled since the hello, the server does not know.
         state.acknowledged = cursor;
+        // Nor does the writer of the new connection.
+        state.told = false;
         state.head = state.head.max(head);
         state.serve(cursor);
     }
@@ -252,8 +257,15 @@ impl Progress {
         }
         state.completed += 1;
         state.advance();
-        let due = state.in_flight.is_empty() || ACKNOWLEDGE_AFTER <= state.completed;
-        if due && state.acknowledged < state.handled {
+        if state.is_pressing() || (state.in_flight.is_empty() && !state.told) {
+            self.tell(&mut state);
+        }
+    }
+
+    /// Has the writer acknowledge what is handled, where there is something new to say.
+    fn tell(&self, state: &mut State) {
+        if state.acknowledged < state.handled {
+            state.told = true;
             self.wake.notify_one();
         }
     }
@@ -263,16 +275,14 @@ impl Progress {
         let mut state = self.state();
         state.head = state.head.max(through);
         state.serve(through);
-        if state.acknowledged < state.handled {
-            self.wake.notify_one();
-        }
+        self.tell(&mut state);
     }
 
     /// Asks for an acknowledgement of what is handled, before something slow begins.
     pub(crate) fn flush(&self) {
-        let state = self.state();
-        if state.acknowledged < state.handled {
-            self.wake.notify_one();
+        let mut state = self.state();
+        if !state.told {
+            self.tell(&mut state);
         }
     }
 
@@ -284,7 +294,7 @@ impl Progress {
 
     /// Whether so much is new that it is to be acknowledged at once, so that the server goes on sending.
     pub(crate) fn is_pressing(&self) -> bool {
-        ACKNOWLEDGE_AFTER <= self.state().completed
+        self.state().is_pressing()
     }
 
     /// The acknowledgement to send now, if there is something new to say.
@@ -293,6 +303,7 @@ impl Progress {
         (state.acknowledged < state.handled).then(|| {
             state.acknowledged = state.handled;
             state.completed = 0;
+            state.told = false;
             state.handled
         })
     }
@@ -309,6 +320,10 @@ impl Progress {
 }
 
 impl State {
+    fn is_pressing(&self) -> bool {
+        ACKNOWLEDGE_AFTER <= self.completed
+    }
+
     fn entry(&mut self, sequence: Sequence) -> Option<&mut Entry> {
         let index = self
             .in_flight
