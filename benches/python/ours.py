@@ -10,7 +10,7 @@ import sys
 import time
 
 EVENTS = 100_000
-MESSAGES = 1_000
+MESSAGES = 5_000
 ASKERS = 20
 QUESTIONS = 25
 CHUNK = 64
@@ -142,12 +142,20 @@ def import_seconds() -> float:
     return best("from openagents.sdk.client import AgentClient")
 
 
+def spread(name: str, times: list[float]) -> dict[str, float]:
+    """What is told of some times."""
+    thousandths = statistics.quantiles(times, n=1000)
+    return {
+        f"{name}_p50_us": statistics.median(times) * 1e6,
+        f"{name}_p99_us": thousandths[989] * 1e6,
+        f"{name}_p999_us": thousandths[998] * 1e6,
+    }
+
+
 def measure(port: int) -> None:
-    messages, questions = asyncio.run(message(port)), asyncio.run(ask(port, QUESTIONS))
-    measured = {"import_ms": import_seconds() * 1000, "events_per_second": asyncio.run(receive(port, EVENTS))}
-    for name, times in {"message": messages, "ask": questions}.items():
-        measured[f"{name}_p50_us"] = statistics.median(times) * 1e6
-        measured[f"{name}_p99_us"] = statistics.quantiles(times, n=100)[98] * 1e6
+    measured = spread("message", asyncio.run(message(port)))
+    measured |= spread("ask", asyncio.run(ask(port, QUESTIONS)))
+    measured |= {"import_ms": import_seconds() * 1000, "events_per_second": asyncio.run(receive(port, EVENTS))}
     print(json.dumps(measured))
 
 
@@ -155,6 +163,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["measure", port]:
             measure(int(port))
+        case ["message", port]:
+            print(json.dumps(spread("message", asyncio.run(message(int(port))))))
         case ["send", port, count]:
             asyncio.run(send(int(port), int(count)))
         case ["answer", port]:

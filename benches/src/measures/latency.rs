@@ -73,18 +73,19 @@ async fn timed(
 }
 
 /// Messages of others.
-struct Load {
+pub(super) struct Load {
     _sending: AbortOnDropHandle<()>,
     receiver: openagents_client::AgentClient,
 }
 
 impl Load {
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.receiver.disconnect().await;
     }
 }
 
-async fn loaded(server: &Ours) -> Result<Load> {
+/// Begins half of the load that a server is to sustain.
+pub(super) async fn loaded(server: &Ours) -> Result<Load> {
     let receiver = server.join("busy").await?;
     Counter::default().at(&receiver, "direct.*")?;
     let sender = ours::Publisher::to(server, "busy-sender", "agent:busy").await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use openagents_e2e::Dice;
 
-use super::{FSYNC, OFFICIAL, Section};
+use super::{FSYNC, OFFICIAL, Section, latency};
 use crate::bench::Bench;
 use crate::book::{About, Book, Unit};
 use crate::peers::legacy::{Listener, Ports, Reference, Transport, posts};
@@ -64,15 +64,34 @@ pub(super) async fn measure_client(bench: &Bench, book: &mut Book) -> Result<()>
         for _ in 0..bench.many(MESSAGES) {
             for (transport, system, listener) in &mut listeners {
                 tokio::time::sleep(dice.milliseconds(PAUSE.0, PAUSE.1)).await;
-                let case = format!("a direct message every few seconds, over {}", transport.name());
-                let about = About::new(Section::OfficialClient, &case, system);
-                book.note(about, "time", Unit::Millis, listener.milliseconds().await?);
+                let time = listener.milliseconds().await?;
+                note_time(book, *transport, system, "", time);
             }
         }
+        let load = latency::loaded(&ours).await?;
+        for _ in 0..bench.many(MESSAGES) {
+            for (transport, system, listener) in &mut listeners {
+                if *system == FSYNC {
+                    tokio::time::sleep(dice.milliseconds(PAUSE.0, PAUSE.1)).await;
+                    let time = listener.milliseconds().await?;
+                    note_time(book, *transport, system, latency::LOADED, time);
+                }
+            }
+        }
+        load.end().await;
     }
     for (_, _, listener) in listeners {
         listener.end().await?;
     }
     official.kill().await?;
     ours.kill().await
+}
+
+fn note_time(book: &mut Book, transport: Transport, system: &str, besides: &str, time: f64) {
+    let case = format!(
+        "a direct message every few seconds, over {} {besides}",
+        transport.name()
+    );
+    let about = About::new(Section::OfficialClient, case.trim_end(), system);
+    book.note(about, "time", Unit::Millis, time);
 }

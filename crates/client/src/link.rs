@@ -378,7 +378,7 @@ impl Session {
 
     async fn write(&self, mut sender: Sender, line: &Line) -> End {
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-        let (mut timed, mut due) = (false, false);
+        let (mut armed, mut due) = (false, false);
         loop {
             let leaving = self.link.leave.is_cancelled();
             if let Err(broken) = self.write_what_waits(&mut sender, line, due || leaving).await {
@@ -397,16 +397,16 @@ impl Session {
                 return End::Left;
             }
             // A timer that runs goes on, even if what it was for went out with something else: setting it is what costs.
-            if !timed && self.link.progress.is_unacknowledged() {
+            if !armed && self.link.progress.is_unacknowledged() {
                 timer.as_mut().reset(Instant::now() + ACKNOWLEDGE_WITHIN);
-                timed = true;
+                armed = true;
             }
             due = tokio::select! {
                 () = self.link.wake.notified() => false,
                 () = self.link.leave.cancelled() => false,
-                () = &mut timer, if timed => true,
+                () = &mut timer, if armed => true,
             };
-            timed &= !due;
+            armed &= !due;
         }
     }
 

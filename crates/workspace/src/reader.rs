@@ -46,10 +46,9 @@ struct Inbox {
     /// Somebody is about to wake the session.
     wake_due: bool,
     answers: Vec<(u64, Result<Receipt, ErrorBody>)>,
-    /// The session does nothing but wait: woken, it has its turn at once.
-    waits: bool,
-    /// Answers to others, given when the session has its turn. None while it does not wait.
-    behind: Vec<Answer>,
+    /// Answers to others, given when the session has its turn; none while it does anything but wait. Woken, a session
+    /// that waits has its turn at once.
+    behind: Option<Vec<Answer>>,
     probe: bool,
     dismissal: Option<Dismissal>,
     /// Ephemeral events that a lagging reader missed.
@@ -215,7 +214,7 @@ impl Reader {
         std::future::poll_fn(|context| {
             let polled = changed.as_mut().poll(context);
             if polled.is_pending() {
-                self.lock().waits = true;
+                self.lock().behind.get_or_insert_default();
             }
             polled
         })
@@ -232,11 +231,12 @@ impl Reader {
     /// no faster where each works for some microseconds.
     pub(crate) fn wake_before(&self, answers: Vec<Answer>) {
         let mut inbox = self.lock();
-        let now = if inbox.waits {
-            inbox.behind.extend(answers);
-            Vec::new()
-        } else {
-            answers
+        let now = match &mut inbox.behind {
+            Some(behind) => {
+                behind.extend(answers);
+                Vec::new()
+            }
+            None => answers,
         };
         drop(inbox);
         self.wake();
@@ -245,11 +245,8 @@ impl Reader {
 
     /// The session has its turn, or does something else that may take long: nobody waits behind it.
     pub(crate) fn take_turn(&self) {
-        let mut inbox = self.lock();
-        inbox.waits = false;
-        let behind = std::mem::take(&mut inbox.behind);
-        drop(inbox);
-        behind.into_iter().for_each(Answer::give);
+        let behind = self.lock().behind.take();
+        behind.into_iter().flatten().for_each(Answer::give);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inbox> {
