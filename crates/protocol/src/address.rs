@@ -3,16 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::name::parsed;
 use crate::{AgentId, ChannelName, InvalidName, ModName};
 
 /// Where an event goes.
 ///
 /// Written `agent:bob`, `channel:general`, `agent:broadcast` (everyone), `system:system`, `mod:name`. The short
 /// forms `bob`, `#general`, `broadcast` and `all` are read as well.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// One agent.
     Agent(AgentId),
@@ -71,15 +71,20 @@ impl TryFrom<String> for Address {
     }
 }
 
-impl From<Address> for String {
-    fn from(address: Address) -> Self {
-        address.to_string()
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
     }
 }
 
 /// Who made an event: an agent, or the workspace itself. Written as the bare agent id, or `system`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// An agent, as it authenticated.
     Agent(AgentId),
@@ -105,21 +110,34 @@ impl Source {
     }
 }
 
-impl TryFrom<String> for Source {
-    type Error = InvalidName;
+impl FromStr for Source {
+    type Err = InvalidName;
 
-    fn try_from(input: String) -> Result<Self, InvalidName> {
-        if input == "system" {
-            Ok(Self::System)
-        } else {
-            Ok(Self::Agent(input.parse()?))
+    fn from_str(input: &str) -> Result<Self, InvalidName> {
+        match input {
+            "system" => Ok(Self::System),
+            id => Ok(Self::Agent(id.parse()?)),
         }
     }
 }
 
-impl From<Source> for String {
-    fn from(source: Source) -> Self {
-        source.as_str().to_owned()
+impl TryFrom<String> for Source {
+    type Error = InvalidName;
+
+    fn try_from(input: String) -> Result<Self, InvalidName> {
+        input.parse()
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
     }
 }
 

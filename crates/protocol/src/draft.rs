@@ -310,11 +310,16 @@ fn understand(
             mentioned.push(named);
         }
     }
-    let name = EventName::constant(match (&target, &reply_to) {
+    let right = match (&target, &reply_to) {
         (MessageTarget::Agent(_), _) => "direct.message.received",
         (MessageTarget::Channel(_), None) => "channel.message.posted",
         (MessageTarget::Channel(_), Some(_)) => "channel.message.replied",
-    });
+    };
+    let name = if name == right {
+        name
+    } else {
+        EventName::constant(right)
+    };
     let payload = message_payload(&entries, &content);
     Ok((
         name,
@@ -418,7 +423,7 @@ pub fn message_content(written: &Json) -> Result<Json, ErrorBody> {
     written
         .check()
         .map_err(|error| ErrorBody::json("content", &error))?;
-    let entries = RawObject(vec![("content".to_owned(), written.as_raw())]);
+    let entries = RawObject(vec![("content".into(), written.as_raw())]);
     content(&entries).map_err(|error| ErrorBody {
         field: Some("content".to_owned()),
         ..error
@@ -439,15 +444,13 @@ fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
     // A text beside the content is the sender's own.
     let own_text = entries.get("content").is_some();
     let written = entries.0.iter().filter(|(key, _)| {
-        let set = SET_BY_WORKSPACE.contains(&key.as_str()) && !(own_text && key == "text");
+        let set = SET_BY_WORKSPACE.contains(&key.as_ref()) && !(own_text && key == "text");
         key != "content" && !set
     });
-    let all = std::iter::once(("content".to_owned(), content.as_raw()));
-    let all = RawObject(
-        all.chain(written.map(|(key, value)| (key.clone(), *value)))
-            .collect(),
-    );
-    Json::from_raw(serde_json::value::to_raw_value(&all).expect("made of JSON"))
+    let mut all = Vec::with_capacity(1 + entries.0.len());
+    all.push(("content".into(), content.as_raw()));
+    all.extend(written.cloned());
+    Json::of(&RawObject(all))
 }
 
 /// The ids after `@` in a text, each once, at most 100; the workspace keeps those that are agents. An `@` inside a

@@ -1,5 +1,6 @@
 //! Free JSON that passes through unparsed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Index;
 use std::sync::{Arc, OnceLock};
@@ -71,6 +72,11 @@ impl Json {
     /// The text as serde_json knows it.
     pub fn as_raw(&self) -> &RawValue {
         &self.0.raw
+    }
+
+    /// Writes what is made of JSON already.
+    pub(crate) fn of<T: Serialize>(value: &T) -> Self {
+        Self::from_raw(serde_json::value::to_raw_value(value).expect("made of JSON"))
     }
 
     /// The value, parsed at the first call; `null` where the text cannot be represented (see [`Json::check`]).
@@ -192,23 +198,53 @@ impl<'de> Deserialize<'de> for Key {
 
 /// The entries of a JSON object in order, keys read, values raw.
 #[derive(Debug)]
-pub(crate) struct RawObject<'a>(pub(crate) Vec<(String, &'a RawValue)>);
+pub(crate) struct RawObject<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// Most objects have at most so many entries.
+const USUAL_ENTRIES: usize = 8;
+
+/// A key, which is the text itself where that has no escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
 
 impl<'de> Deserialize<'de> for RawObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Entries;
 
         impl<'de> Visitor<'de> for Entries {
-            type Value = Vec<(String, &'de RawValue)>;
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                let mut entries = Vec::with_capacity(USUAL_ENTRIES);
+                while let Some((Name(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
                 }
                 Ok(entries)
             }

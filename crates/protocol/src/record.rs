@@ -1,7 +1,8 @@
 //! What is stored: a record of the log is a [`Header`] that decisions are made by, and a [`Body`] that can be
 //! erased on its own.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::call::{ChannelPermissions, ChannelSettings};
 use crate::json::RawObject;
@@ -284,7 +285,7 @@ impl SharedFile {
     /// The body of the event that shares it.
     pub fn body(&self) -> Body {
         Body {
-            payload: encoded(self).parse().expect("made of JSON"),
+            payload: Json::of(self),
             ..Body::empty()
         }
     }
@@ -547,10 +548,10 @@ impl Record {
                 let mut fields = vec![
                     ("message_id", Field::Text(message_id.as_str())),
                     ("sender_id", Field::Text(header.source.as_str())),
-                    ("content", Field::Json(content.as_str())),
+                    ("content", Field::Json(content.as_raw())),
                 ];
                 if self.body.is_none() {
-                    fields.push(("erased", Field::Json("true")));
+                    fields.push(("erased", Field::Flag(true)));
                 }
                 self.in_channel(fields)
             }
@@ -577,15 +578,15 @@ impl Record {
             ]),
             Act::ChannelConfigured { channel, settings } => object(&[
                 ("channel", Field::Text(channel.as_str())),
-                ("settings", Field::Json(&encoded(settings))),
+                ("settings", Field::Settings(settings)),
             ]),
             Act::ChannelPermissionsChanged { channel, permissions } => object(&[
                 ("channel", Field::Text(channel.as_str())),
-                ("permissions", Field::Json(&encoded(permissions))),
+                ("permissions", Field::Permissions(permissions)),
             ]),
             Act::ChannelArchived { channel, archived } => object(&[
                 ("channel", Field::Text(channel.as_str())),
-                ("archived", Field::Json(if *archived { "true" } else { "false" })),
+                ("archived", Field::Flag(*archived)),
             ]),
             Act::ChannelDeleted { channel } => object(&[("channel", Field::Text(channel.as_str()))]),
             Act::AgentStatusChanged { status } => object(&[
@@ -595,7 +596,7 @@ impl Record {
             Act::AgentGroupChanged { group } => object(&[("new_group", Field::Text(group))]),
             Act::AgentJoined { metadata, .. } | Act::AgentMetadataUpdated { metadata } => object(&[
                 ("agent_id", Field::Text(header.source.as_str())),
-                ("metadata", Field::Json(metadata.as_str())),
+                ("metadata", Field::Json(metadata.as_raw())),
             ]),
             Act::AgentLeft { reason } => object(&[
                 ("agent_id", Field::Text(header.source.as_str())),
@@ -616,8 +617,8 @@ impl Record {
                 records,
             } => object(&[
                 ("place", Field::Text(&place.to_string())),
-                ("through", Field::Json(&through.to_string())),
-                ("records", Field::Json(&records.to_string())),
+                ("through", Field::Number(through.get())),
+                ("records", Field::Number(*records)),
             ]),
             Act::AgentRegistered {}
             | Act::AgentKeyed { .. }
@@ -660,26 +661,24 @@ impl Record {
 
     fn shared_file_payload(&self, size: u64) -> Json {
         let header = &self.header;
-        let size = size.to_string();
         let mut fields = vec![
             ("file_id", Field::Text(header.event_id.as_str())),
-            ("size", Field::Json(&size)),
+            ("size", Field::Number(size)),
             ("uploader", Field::Text(header.source.as_str())),
         ];
-        let (file, tags);
+        let file;
         match self.shared_file() {
             Some(shared) => {
                 file = shared;
-                tags = encoded(&file.tags);
                 fields.insert(1, ("filename", Field::Text(&file.filename)));
                 fields.extend([
                     ("mime_type", Field::Text(&file.mime_type)),
                     ("checksum", Field::Text(&file.checksum)),
                     ("description", Field::Text(&file.description)),
-                    ("tags", Field::Json(&tags)),
+                    ("tags", Field::Texts(&file.tags)),
                 ]);
             }
-            None => fields.push(("erased", Field::Json("true"))),
+            None => fields.push(("erased", Field::Flag(true))),
         }
         if let Address::Agent(agent) = &header.destination {
             fields.push(("target_id", Field::Text(agent.as_str())));
@@ -703,8 +702,9 @@ impl Record {
             fields.push(("thread_id", Field::Text(thread.as_str())));
         }
         let Some(body) = &self.body else {
-            fields.push(("content", Field::Json("{}")));
-            fields.push(("erased", Field::Json("true")));
+            let nothing = Json::empty_object();
+            fields.push(("content", Field::Json(nothing.as_raw())));
+            fields.push(("erased", Field::Flag(true)));
             return object(&fields);
         };
         let entries = RawObject::parse(body.payload.as_str()).unwrap_or(RawObject(Vec::new()));
@@ -714,47 +714,45 @@ impl Record {
             if let Some(text) = text.as_ref().and_then(|content| content.get("text"))
                 && entries.get("text").is_none()
             {
-                fields.push(("text", Field::Json(text.get())));
+                fields.push(("text", Field::Json(text)));
             }
         }
         fields.extend(
             entries
                 .0
                 .iter()
-                .map(|(key, value)| (key.as_str(), Field::Json(value.get()))),
+                .map(|(key, value)| (key.as_ref(), Field::Json(value))),
         );
         object(&fields)
     }
 }
 
+#[derive(Serialize)]
+#[serde(untagged)]
 enum Field<'a> {
     Text(&'a str),
-    Json(&'a str),
-}
-
-fn encoded<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("plain data always serialises")
+    Texts(&'a [String]),
+    Number(u64),
+    Flag(bool),
+    Settings(&'a ChannelSettings),
+    Permissions(&'a ChannelPermissions),
+    Json(&'a RawValue),
 }
 
 fn erased() -> Json {
-    object(&[("erased", Field::Json("true"))])
+    object(&[("erased", Field::Flag(true))])
 }
 
 fn object(fields: &[(&str, Field<'_>)]) -> Json {
-    use std::fmt::Write;
+    struct Fields<'a>(&'a [(&'a str, Field<'a>)]);
 
-    let quote = |text: &str| serde_json::to_string(text).expect("text always serialises");
-    let mut written = String::with_capacity(128);
-    for (index, (key, value)) in fields.iter().enumerate() {
-        written.push(if index == 0 { '{' } else { ',' });
-        match value {
-            Field::Text(text) => write!(written, "{}:{}", quote(key), quote(text)),
-            Field::Json(json) => write!(written, "{}:{json}", quote(key)),
+    impl Serialize for Fields<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
         }
-        .expect("writing to a String cannot fail");
     }
-    written.push('}');
-    written.parse().expect("made of JSON")
+
+    Json::of(&Fields(fields))
 }
 
 #[cfg(test)]
@@ -835,7 +833,7 @@ mod tests {
     fn events_about_messages_files_channels_and_agents_have_the_documented_keys() {
         let keys_of = |payload: &Json| {
             let entries = RawObject::parse(payload.as_str()).unwrap();
-            let keys: Vec<&str> = entries.0.iter().map(|(key, _)| key.as_str()).collect();
+            let keys: Vec<&str> = entries.0.iter().map(|(key, _)| key.as_ref()).collect();
             keys.join(" ")
         };
         let keys = |destination: &str, act: Act| {

@@ -94,6 +94,8 @@ async fn soak(wish: Wish) -> anyhow::Result<()> {
         .await
         .context("build `openagents` and the whole package first")?;
     let observer = AgentClient::new("observer");
+    // It acknowledges what it is given: an agent that never does keeps everything from being removed.
+    observer.register_event_handler("*", |_| std::future::ready(()))?;
     observer.connect_to_server("127.0.0.1", port).await?;
     for room in &ROOMS[1..] {
         observer.workspace().create_channel(room, "").await?;
