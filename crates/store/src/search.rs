@@ -27,7 +27,6 @@ use crate::database;
 use crate::database::{Execution, Pool};
 
 mod block;
-mod bytes;
 mod excerpt;
 mod file;
 mod find;
