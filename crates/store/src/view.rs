@@ -14,6 +14,8 @@ use crate::Error;
 use crate::condemned;
 use crate::database::{self, Execution, Pool, to_sequence};
 
+mod block;
+mod ends;
 mod file;
 mod index;
 mod notes;
@@ -470,7 +472,7 @@ impl View {
         self.shared
             .read(move |transaction| {
                 let [one, other] = &streams;
-                notes::in_both(transaction, [one, other], after, through, limit)
+                index::count_in_both(transaction, [one, other], after, through, limit)
             })
             .await
     }
