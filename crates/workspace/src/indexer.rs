@@ -1,6 +1,6 @@
 //! Brings the search index up to the view: in large batches, in the background, in nobody's way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use openagents_protocol::record::{Act, Record};
@@ -255,23 +255,26 @@ fn batch(commits: &[Arc<Commit>], found: Vec<Found>, through: Sequence) -> Batch
         .into_iter()
         .map(|found| (found.event_id.clone(), found))
         .collect();
-    // The last word on a message counts.
-    let mut last: BTreeMap<Sequence, Option<Text>> = BTreeMap::new();
+    let mut words: Vec<(Sequence, Option<Text>)> = Vec::with_capacity(commits.len());
     for commit in commits {
         let record = &commit.record;
         match changes(&record.header).map(|id| found.get(id)) {
-            None => drop(last.insert(record.sequence, said(record))),
+            None => words.push((record.sequence, said(record))),
             Some(Some(message)) if message.kind == EventKind::Message => {
-                last.insert(message.sequence, said_anew(record, message));
+                words.push((message.sequence, said_anew(record, message)));
             }
             Some(_) => {}
         }
     }
+    // The last word on a message counts.
+    words.reverse();
+    words.sort_by_key(|(sequence, _)| *sequence);
+    words.dedup_by_key(|(sequence, _)| *sequence);
     let mut batch = Batch {
         through,
         ..Batch::default()
     };
-    for (sequence, text) in last {
+    for (sequence, text) in words {
         match text {
             Some(text) => batch.texts.push(text),
             None => batch.removed.push(sequence),

@@ -39,29 +39,11 @@ impl Ends {
         stream: &Stream,
         sequence: i64,
     ) -> rusqlite::Result<Option<i64>> {
-        if !self.known.contains_key(stream) {
-            self.learn(transaction, stream)?;
+        if let Some(end) = self.known.get_mut(stream) {
+            return end.append(transaction, stream, sequence, &mut self.grown, &mut self.bytes);
         }
-        let end = self.known.get_mut(stream).expect("it was put there");
-        let last = end.block.as_ref().map_or(0, Block::last);
-        if sequence <= last {
-            return Ok(None);
-        }
-        if !end.grew {
-            end.grew = true;
-            self.grown.push(stream.clone());
-        }
-        let Some(block) = &mut end.block else {
-            end.block = Some(Block::begin(sequence, 1));
-            return Ok(Some(1));
-        };
-        let length = block.later().len();
-        if let Err(Full) = block.push(sequence) {
-            index::put_block(transaction, end.id, block)?;
-            *block = Block::begin(sequence, block.last_position() + 1);
-        }
-        self.bytes = self.bytes + block.later().len() - length;
-        Ok(Some(block.last_position()))
+        self.learn(transaction, stream)?;
+        self.append(transaction, stream, sequence)
     }
 
     /// Writes what grew.
@@ -115,6 +97,35 @@ impl End {
             block,
             grew: false,
         })
+    }
+
+    fn append(
+        &mut self,
+        transaction: &Transaction<'_>,
+        stream: &Stream,
+        sequence: i64,
+        grown: &mut Vec<Stream>,
+        bytes: &mut usize,
+    ) -> rusqlite::Result<Option<i64>> {
+        let last = self.block.as_ref().map_or(0, Block::last);
+        if sequence <= last {
+            return Ok(None);
+        }
+        if !self.grew {
+            self.grew = true;
+            grown.push(stream.clone());
+        }
+        let Some(block) = &mut self.block else {
+            self.block = Some(Block::begin(sequence, 1));
+            return Ok(Some(1));
+        };
+        *bytes -= block.later().len();
+        if let Err(Full) = block.push(sequence) {
+            index::put_block(transaction, self.id, block)?;
+            *block = Block::begin(sequence, block.last_position() + 1);
+        }
+        *bytes += block.later().len();
+        Ok(Some(block.last_position()))
     }
 
     fn bytes(&self) -> usize {
