@@ -3,16 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::name::read;
 use crate::{AgentId, ChannelName, InvalidName, ModName};
 
 /// Where an event goes.
 ///
 /// Written `agent:bob`, `channel:general`, `agent:broadcast` (everyone), `system:system`, `mod:name`. The short
 /// forms `bob`, `#general`, `broadcast` and `all` are read as well.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// One agent.
     Agent(AgentId),
@@ -77,9 +77,20 @@ impl From<Address> for String {
     }
 }
 
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer)
+    }
+}
+
 /// Who made an event: an agent, or the workspace itself. Written as the bare agent id, or `system`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// An agent, as it authenticated.
     Agent(AgentId),
@@ -105,15 +116,35 @@ impl Source {
     }
 }
 
-impl TryFrom<String> for Source {
-    type Error = InvalidName;
+impl FromStr for Source {
+    type Err = InvalidName;
 
-    fn try_from(input: String) -> Result<Self, InvalidName> {
+    fn from_str(input: &str) -> Result<Self, InvalidName> {
         if input == "system" {
             Ok(Self::System)
         } else {
             Ok(Self::Agent(input.parse()?))
         }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = InvalidName;
+
+    fn try_from(input: String) -> Result<Self, InvalidName> {
+        input.parse()
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer)
     }
 }
 

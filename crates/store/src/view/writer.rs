@@ -1,5 +1,7 @@
 //! The one connection that changes a view.
 
+use std::fmt::Write as _;
+
 use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -134,16 +136,19 @@ fn index_events(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     let mut additions = Additions::default();
+    let mut destination = String::new();
     for event in events.iter().filter(|event| applied < event.sequence) {
         let sequence = to_integer(event.sequence);
         let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
         let audience = audience.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        destination.clear();
+        write!(destination, "{}", event.destination).expect("a string takes everything");
         let is_new = by_id.execute((
             event.event_id.as_str(),
             sequence,
             event.source.as_str(),
             event.digest.as_bytes().as_slice(),
-            event.destination.to_string(),
+            &destination,
             event.thread.as_ref().map(AsRef::<str>::as_ref),
             event.kind.stored(),
             event.titled,
