@@ -1,4 +1,6 @@
 //! The view: what follows from the log, kept so that nobody reads the whole log for it.
+//!
+//! What a stream lists is kept in blocks; why is told in `docs/decisions/0008-streams-in-blocks.md`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -410,8 +412,8 @@ impl View {
         self.shared.execution.run(work).await
     }
 
-    /// Takes events out of every list, all of them or none: the view is the one that a log without them has. It remembers
-    /// which records the log is to forget.
+    /// Takes events, in the order of the log, out of every list, all of them or none: the view is the one that a log
+    /// without them has. It remembers which records the log is to forget.
     pub async fn unlist(&self, listed: Vec<Unlisted>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let work = move || {

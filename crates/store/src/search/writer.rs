@@ -90,6 +90,11 @@ impl Writer {
         self.position.indexed
     }
 
+    /// How many messages the next block has room for.
+    pub(super) fn room(&self) -> usize {
+        self.limits.messages.saturating_sub(self.position.messages)
+    }
+
     /// Takes a batch in one transaction. One that ends before the last one is in there already.
     pub(super) fn commit(&mut self, batch: Batch) -> rusqlite::Result<()> {
         if batch.through <= self.position.indexed {

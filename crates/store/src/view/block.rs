@@ -2,12 +2,12 @@
 //! before it.
 //!
 //! ```text
-//!   sequences   1000   1001   1004   1300     positions 7 to 10
-//!   first       1000
-//!   later              1      3      296      a byte each, and two for the last
+//!   sequences        1000   1001   1004   1300     positions 7 to 10
+//!   first            1000
+//!   rest         7          1      3      296      a byte each, and two for the last
 //! ```
 //!
-//! A block whose entry is alone has no bytes at all, so a stream with one entry takes what a row for the entry would.
+//! The only entry that was ever in a stream has no rest, so that such a stream takes what a row for the entry would.
 
 use super::Direction;
 use crate::bytes::{Damage, put, take};
@@ -59,18 +59,20 @@ impl Block {
     }
 
     /// The block of a row.
-    pub(super) fn read(first: i64, position: i64, later: Vec<u8>) -> Result<Self, Damage> {
-        if first < 1 || position < 1 || Self::BYTES < later.len() {
+    pub(super) fn read(first: i64, rest: &[u8]) -> Result<Self, Damage> {
+        let number = |bytes: &mut &[u8]| match i64::try_from(take(bytes)?) {
+            Ok(number @ 1..) => Ok(number),
+            _ => Err(Damage),
+        };
+        let mut later = rest;
+        let position = if rest.is_empty() { 1 } else { number(&mut later)? };
+        if first < 1 || Self::BYTES < later.len() {
             return Err(Damage);
         }
         let (mut last, mut count) = (first, 1);
-        let mut rest = &later[..];
-        while !rest.is_empty() {
-            let step = i64::try_from(take(&mut rest)?).map_err(|_| Damage)?;
-            if step == 0 {
-                return Err(Damage);
-            }
-            last = last.checked_add(step).ok_or(Damage)?;
+        let mut steps = later;
+        while !steps.is_empty() {
+            last = last.checked_add(number(&mut steps)?).ok_or(Damage)?;
             count += 1;
         }
         position.checked_add(count).ok_or(Damage)?;
@@ -79,8 +81,18 @@ impl Block {
             last,
             position,
             count,
-            later,
+            later: later.to_vec(),
         })
+    }
+
+    /// What its row has beside its first entry.
+    pub(super) fn rest(&self) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(self.later.len() + 4);
+        if self.position != 1 || !self.later.is_empty() {
+            put(&mut rest, self.position.cast_unsigned());
+            rest.extend_from_slice(&self.later);
+        }
+        rest
     }
 
     /// Its first entry.
@@ -103,9 +115,9 @@ impl Block {
         self.position + self.count - 1
     }
 
-    /// Its later entries as its row has them.
-    pub(super) fn later(&self) -> &[u8] {
-        &self.later
+    /// How many bytes its later entries have.
+    pub(super) fn bytes(&self) -> usize {
+        self.later.len()
     }
 
     /// How many of its entries are at or before a sequence.
@@ -240,24 +252,26 @@ mod tests {
     fn a_block_is_full_by_its_bytes() {
         let (dense, entries) = filled(&vec![1; 2_000], 1);
         assert_eq!(entries.len(), Block::BYTES + 1);
-        assert_eq!(dense.later().len(), Block::BYTES);
+        assert_eq!(dense.bytes(), Block::BYTES);
         let (sparse, entries) = filled(&vec![1_000; 2_000], 1);
         assert_eq!(entries.len(), Block::BYTES / 2 + 1);
         assert_eq!(sparse.count, i64::try_from(entries.len()).unwrap());
     }
 
     #[test]
-    fn an_entry_alone_takes_no_bytes() {
-        let alone = Block::begin(i64::MAX, 3);
-        assert!(alone.later().is_empty());
-        assert_eq!(Block::read(i64::MAX, 3, Vec::new()), Ok(alone));
+    fn the_only_entry_of_a_stream_has_no_rest() {
+        let alone = Block::begin(i64::MAX, 1);
+        assert!(alone.rest().is_empty());
+        assert_eq!(Block::read(i64::MAX, &[]), Ok(alone));
+        let later = Block::begin(9, 3);
+        assert_eq!(Block::read(9, &later.rest()), Ok(later));
     }
 
     proptest! {
         #[test]
         fn a_block_agrees_with_a_plain_list(steps in steps(), position in 1..1_000_i64, pick in any::<prop::sample::Index>(), gone in any::<u64>()) {
             let (block, entries) = filled(&steps, position);
-            prop_assert_eq!(Block::read(block.first(), position, block.later().to_vec()), Ok(block.clone()));
+            prop_assert_eq!(Block::read(block.first(), &block.rest()), Ok(block.clone()));
             prop_assert_eq!(all(&block, Direction::Forward), &entries[..]);
             let backward: Vec<i64> = entries.iter().rev().copied().collect();
             prop_assert_eq!(all(&block, Direction::Backward), backward);
@@ -283,9 +297,9 @@ mod tests {
         }
 
         #[test]
-        fn damage_is_told_and_never_a_panic(first in any::<i64>(), position in any::<i64>(), later in prop::collection::vec(any::<u8>(), 0..600)) {
-            for (first, position) in [(first, position), (first, 1), (1, position), (1, 1)] {
-                if let Ok(block) = Block::read(first, position, later.clone()) {
+        fn damage_is_told_and_never_a_panic(first in any::<i64>(), rest in prop::collection::vec(any::<u8>(), 0..600)) {
+            for first in [first, 1] {
+                if let Ok(block) = Block::read(first, &rest) {
                     let entries = all(&block, Direction::Forward);
                     prop_assert!(entries.is_sorted_by(|one, other| one < other) && first == entries[0]);
                     prop_assert_eq!(entries.len(), all(&block, Direction::Backward).len());

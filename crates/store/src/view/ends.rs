@@ -119,16 +119,56 @@ impl End {
             self.block = Some(Block::begin(sequence, 1));
             return Ok(Some(1));
         };
-        *bytes -= block.later().len();
+        *bytes -= block.bytes();
         if let Err(Full) = block.push(sequence) {
             index::put_block(transaction, self.id, block)?;
             *block = Block::begin(sequence, block.last_position() + 1);
         }
-        *bytes += block.later().len();
+        *bytes += block.bytes();
         Ok(Some(block.last_position()))
     }
 
     fn bytes(&self) -> usize {
-        END_BYTES + self.block.as_ref().map_or(0, |block| block.later().len())
+        END_BYTES + self.block.as_ref().map_or(0, Block::bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openagents_protocol::Sequence;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::view::file;
+
+    #[test]
+    fn what_grew_is_written_before_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = file::Log {
+            id: Uuid::from_u128(1),
+            head: Sequence::MAX,
+        };
+        let (mut connection, _) = file::open(&directory.path().join("view.db"), log).unwrap();
+        let transaction = connection.transaction().unwrap();
+        let [one, other] = ["one", "other"].map(|name| Stream::Channel(name.parse().unwrap()));
+        let mut ends = Ends::default();
+        assert_eq!(ends.append(&transaction, &one, 1).unwrap(), Some(1));
+        ends.bytes = MOST_BYTES;
+        assert_eq!(ends.append(&transaction, &other, 2).unwrap(), Some(1));
+        assert!(!ends.known.contains_key(&one));
+        assert_eq!(ends.append(&transaction, &one, 3).unwrap(), Some(2));
+        assert_eq!(
+            ends.append(&transaction, &one, 3).unwrap(),
+            None,
+            "it is in there"
+        );
+        ends.write(&transaction).unwrap();
+        for (stream, last) in [(&one, (3, 2)), (&other, (2, 1))] {
+            let id = index::stream_id(&transaction, stream).unwrap().unwrap();
+            assert_eq!(index::last_entry(&transaction, id, i64::MAX).unwrap(), Some(last));
+        }
+        ends.forget(&one);
+        ends.forget(&other);
+        assert_eq!(ends.bytes, 0);
     }
 }

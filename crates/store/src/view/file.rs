@@ -41,8 +41,8 @@ const VIEW: Kind = Kind {
              CREATE INDEX newest_conversations ON conversations (agent, sequence);
              CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
                                    holes INTEGER NOT NULL DEFAULT 0);
-             CREATE TABLE blocks (stream INTEGER NOT NULL, first INTEGER NOT NULL, position INTEGER NOT NULL,
-                                  later BLOB NOT NULL, PRIMARY KEY (stream, first)) WITHOUT ROWID;
+             CREATE TABLE blocks (stream INTEGER NOT NULL, first INTEGER NOT NULL, rest BLOB NOT NULL,
+                                  PRIMARY KEY (stream, first)) WITHOUT ROWID;
              CREATE TABLE tallies (channel TEXT PRIMARY KEY, posts INTEGER NOT NULL, replies INTEGER NOT NULL,
                                    threads INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE removals (sequence INTEGER PRIMARY KEY);

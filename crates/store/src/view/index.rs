@@ -34,7 +34,7 @@ pub(super) fn block_at(
 ) -> rusqlite::Result<Option<Block>> {
     connection
         .prepare_cached(
-            "SELECT first, position, later FROM blocks WHERE stream = ?1 AND first <= ?2
+            "SELECT first, rest FROM blocks WHERE stream = ?1 AND first <= ?2
              ORDER BY first DESC LIMIT 1",
         )?
         .query_one((stream, sequence), decode)
@@ -45,7 +45,7 @@ pub(super) fn block_at(
 fn block_after(connection: &Connection, stream: i64, sequence: i64) -> rusqlite::Result<Option<Block>> {
     connection
         .prepare_cached(
-            "SELECT first, position, later FROM blocks WHERE stream = ?1 AND ?2 < first
+            "SELECT first, rest FROM blocks WHERE stream = ?1 AND ?2 < first
              ORDER BY first LIMIT 1",
         )?
         .query_one((stream, sequence), decode)
@@ -53,16 +53,14 @@ fn block_after(connection: &Connection, stream: i64, sequence: i64) -> rusqlite:
 }
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Block> {
-    Ok(Block::read(row.get(0)?, row.get(1)?, row.get(2)?)?)
+    Ok(Block::read(row.get(0)?, row.get_ref(1)?.as_blob()?)?)
 }
 
 /// Writes a block, in the place of one that begins like it.
 pub(super) fn put_block(connection: &Connection, stream: i64, block: &Block) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO blocks (stream, first, position, later) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((stream, block.first(), block.position(), block.later()))?;
+        .prepare_cached("INSERT OR REPLACE INTO blocks (stream, first, rest) VALUES (?1, ?2, ?3)")?
+        .execute((stream, block.first(), block.rest()))?;
     Ok(())
 }
 

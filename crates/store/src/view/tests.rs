@@ -622,7 +622,7 @@ async fn a_block_that_is_not_in_its_format_has_the_view_built_anew() {
     let spoiled = || async {
         let directory = a_used_view().await;
         let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
-        connection.execute("UPDATE blocks SET later = x'80'", []).unwrap();
+        connection.execute("UPDATE blocks SET rest = x'80'", []).unwrap();
         directory
     };
     let directory = spoiled().await;
@@ -932,13 +932,14 @@ fn told(history: &[Indexed], kind: u8, pick: prop::sample::Index) -> Indexed {
 /// What streams list.
 fn listed(connection: &Connection) -> Vec<String> {
     let mut statement = connection
-        .prepare("SELECT name, first, position, later FROM blocks JOIN streams ON id = stream ORDER BY 1, 2")
+        .prepare("SELECT name, first, rest FROM blocks JOIN streams ON id = stream ORDER BY 1, 2")
         .unwrap();
     let mut rows = statement.query([]).unwrap();
     let mut found = Vec::new();
     while let Some(row) = rows.next().unwrap() {
         let name: String = row.get(0).unwrap();
-        let block = Block::read(row.get(1).unwrap(), row.get(2).unwrap(), row.get(3).unwrap()).unwrap();
+        let rest: Vec<u8> = row.get(2).unwrap();
+        let block = Block::read(row.get(1).unwrap(), &rest).unwrap();
         let mut steps = Steps::of(&block, Direction::Forward);
         found.extend(std::iter::from_fn(|| steps.next(&block)).map(|entry| format!("entry {name} {entry}")));
     }
