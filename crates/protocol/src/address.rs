@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::name::parsed;
+use crate::name::read;
 use crate::{AgentId, ChannelName, InvalidName, ModName};
 
 /// Where an event goes.
@@ -71,6 +71,12 @@ impl TryFrom<String> for Address {
     }
 }
 
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -79,7 +85,7 @@ impl Serialize for Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parsed(deserializer)
+        read(deserializer)
     }
 }
 
@@ -114,9 +120,10 @@ impl FromStr for Source {
     type Err = InvalidName;
 
     fn from_str(input: &str) -> Result<Self, InvalidName> {
-        match input {
-            "system" => Ok(Self::System),
-            id => Ok(Self::Agent(id.parse()?)),
+        if input == "system" {
+            Ok(Self::System)
+        } else {
+            Ok(Self::Agent(input.parse()?))
         }
     }
 }
@@ -137,7 +144,13 @@ impl Serialize for Source {
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parsed(deserializer)
+        read(deserializer)
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.as_str().to_owned()
     }
 }
 

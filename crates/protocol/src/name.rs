@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::{Error, Visitor};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A string that breaks the rules of the name it was meant to be.
@@ -99,22 +99,22 @@ fn check_event_name(input: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Parses text where it stands, without a copy of it.
-pub(crate) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// Reads what is written as a string with rules, without a copy of the string in between: every event has a handful.
+pub(crate) fn read<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
+    T: FromStr<Err: fmt::Display>,
     D: Deserializer<'de>,
-    T: FromStr<Err = InvalidName>,
 {
     struct Text<T>(PhantomData<T>);
 
-    impl<T: FromStr<Err = InvalidName>> Visitor<'_> for Text<T> {
+    impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
         type Value = T;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             formatter.write_str("a string")
         }
 
-        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
             text.parse().map_err(E::custom)
         }
     }
@@ -168,7 +168,7 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                parsed(deserializer)
+                read(deserializer)
             }
         }
 

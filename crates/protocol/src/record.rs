@@ -1,12 +1,18 @@
 //! What is stored: a record of the log is a [`Header`] that decisions are made by, and a [`Body`] that can be
 //! erased on its own.
 
-use serde::{Deserialize, Serialize, Serializer};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::call::{ChannelPermissions, ChannelSettings};
 use crate::json::RawObject;
-use crate::{Address, AgentId, ChannelName, EventId, EventName, Json, Pattern, Sequence, Source, Visibility};
+use crate::name::read;
+use crate::{
+    Address, AgentId, ChannelName, EventId, EventName, InvalidName, Json, Pattern, Sequence, Source,
+    Visibility,
+};
 
 /// Version of the stored format that this code writes. Older ones stay readable.
 pub const FORMAT_VERSION: u16 = 1;
@@ -340,7 +346,7 @@ pub enum Role {
 }
 
 impl std::str::FromStr for Role {
-    type Err = crate::InvalidName;
+    type Err = InvalidName;
 
     fn from_str(input: &str) -> Result<Self, Self::Err> {
         match input {
@@ -348,7 +354,7 @@ impl std::str::FromStr for Role {
             "moderator" => Ok(Self::Moderator),
             "member" => Ok(Self::Member),
             "observer" => Ok(Self::Observer),
-            _ => Err(crate::InvalidName::new(
+            _ => Err(InvalidName::new(
                 "role",
                 input,
                 "it is none of admin, moderator, member, observer",
@@ -402,8 +408,7 @@ impl Body {
 }
 
 /// Digest of an event, 16 bytes, written in hex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 16]);
 
 impl Digest {
@@ -440,19 +445,25 @@ impl Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        format!("{:032x}", u128::from_be_bytes(digest.0))
+impl FromStr for Digest {
+    type Err = InvalidName;
+
+    fn from_str(input: &str) -> Result<Self, InvalidName> {
+        let invalid = |_| InvalidName::new("digest", input, "it is not 32 hex digits");
+        let number = u128::from_str_radix(input, 16).map_err(invalid)?;
+        Ok(Self(number.to_be_bytes()))
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = crate::InvalidName;
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(self.0)))
+    }
+}
 
-    fn try_from(input: String) -> Result<Self, Self::Error> {
-        let invalid = |_| crate::InvalidName::new("digest", &input, "it is not 32 hex digits");
-        let number = u128::from_str_radix(&input, 16).map_err(invalid)?;
-        Ok(Self(number.to_be_bytes()))
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer)
     }
 }
 

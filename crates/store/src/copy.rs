@@ -8,7 +8,7 @@ use openagents_protocol::record::Record;
 use rusqlite::{Connection, Transaction};
 
 use crate::database::{to_integer, to_sequence};
-use crate::log::rows::{self, LOG, Written};
+use crate::log::rows::{self, Insert, LOG, Written};
 use crate::log::{Gap, Lineage, SqliteLog};
 use crate::view::View;
 use crate::{Error, directory};
@@ -102,9 +102,11 @@ impl LogCopy {
         let last = last.sequence;
         let mut write = || {
             let transaction = self.to.transaction()?;
+            let mut insert = Insert::into(&transaction)?;
             for (written, _) in &rows {
-                written.insert(&transaction)?;
+                insert.written(written)?;
             }
+            drop(insert);
             transaction.commit()
         };
         write().map_err(|error| Error::from_sqlite(&self.path, "write", error))?;

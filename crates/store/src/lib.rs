@@ -46,6 +46,7 @@ pub mod log;
 pub mod search;
 pub mod view;
 
+mod bytes;
 mod condemned;
 mod copy;
 mod database;

@@ -20,7 +20,7 @@ use self::pages::Pages;
 use self::wal::Frames;
 use crate::copy::{self, Copied};
 use crate::database::{to_integer, to_sequence};
-use crate::log::rows::{self, LOG, Written};
+use crate::log::rows::{self, Insert, LOG, Written};
 use crate::log::{Gap, Lineage, SqliteLog};
 use crate::view::View;
 use crate::{Error, directory};
@@ -194,7 +194,9 @@ impl Salvage {
         let connection = LOG.create(&path)?;
         let failed = |error| Error::from_sqlite(&path, "write", error);
         connection.execute_batch("BEGIN").map_err(failed)?;
-        let records = self.read(|written, _| written.insert(&connection).map_err(failed))?;
+        let mut insert = Insert::into(&connection).map_err(failed)?;
+        let records = self.read(|written, _| insert.written(written).map_err(failed))?;
+        drop(insert);
         for gap in self.known.iter().chain(&self.findings.lost) {
             gap.write(&connection).map_err(failed)?;
         }

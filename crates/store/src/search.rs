@@ -14,7 +14,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openagents_protocol::{AgentId, ChannelName, Sequence, Source};
@@ -27,7 +27,6 @@ use crate::database;
 use crate::database::{Execution, Pool};
 
 mod block;
-mod bytes;
 mod excerpt;
 mod file;
 mod find;
@@ -91,6 +90,7 @@ struct Shared {
     /// Guards the one connection that writes.
     writer: Mutex<Writer>,
     indexed: AtomicU64,
+    room: AtomicUsize,
     readers: Arc<Pool>,
 }
 
@@ -185,6 +185,7 @@ impl Index {
         let shared = Shared {
             execution,
             indexed: AtomicU64::new(writer.indexed().get()),
+            room: AtomicUsize::new(writer.room()),
             writer: Mutex::new(writer),
             readers: Pool::new(&path, execution),
             path,
@@ -204,6 +205,12 @@ impl Index {
         Sequence::new(self.shared.indexed.load(Ordering::Acquire))
     }
 
+    /// How many messages complete a block. A batch of so many is written once; what goes beyond is written again with the
+    /// block that it comes to be in.
+    pub fn room(&self) -> usize {
+        self.shared.room.load(Ordering::Relaxed)
+    }
+
     /// Takes a batch, all of it or nothing; it is made where there is time for it. A batch that ends before
     /// [`Index::indexed`] is passed over. Of messages that are removed nothing is left in the file when this resolves.
     pub async fn commit(&self, batch: impl FnOnce() -> Batch + Send + 'static) -> Result<(), Error> {
@@ -215,6 +222,7 @@ impl Index {
                 .commit(batch)
                 .map_err(|error| shared.failed("commit to", error))?;
             shared.indexed.store(writer.indexed().get(), Ordering::Release);
+            shared.room.store(writer.room(), Ordering::Relaxed);
             Ok(())
         };
         self.shared.execution.run(work).await

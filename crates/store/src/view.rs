@@ -1,4 +1,6 @@
 //! The view: what follows from the log, kept so that nobody reads the whole log for it.
+//!
+//! What a stream lists is kept in blocks; why is told in `docs/decisions/0008-streams-in-blocks.md`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use crate::Error;
 use crate::condemned;
 use crate::database::{self, Execution, Pool, to_sequence};
 
+mod block;
+mod ends;
 mod file;
 mod index;
 mod notes;
@@ -408,8 +412,8 @@ impl View {
         self.shared.execution.run(work).await
     }
 
-    /// Takes events out of every list, all of them or none: the view is the one that a log without them has. It remembers
-    /// which records the log is to forget.
+    /// Takes events, in the order of the log, out of every list, all of them or none: the view is the one that a log
+    /// without them has. It remembers which records the log is to forget.
     pub async fn unlist(&self, listed: Vec<Unlisted>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let work = move || {
@@ -470,7 +474,7 @@ impl View {
         self.shared
             .read(move |transaction| {
                 let [one, other] = &streams;
-                notes::in_both(transaction, [one, other], after, through, limit)
+                index::count_in_both(transaction, [one, other], after, through, limit)
             })
             .await
     }

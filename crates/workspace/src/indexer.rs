@@ -1,6 +1,6 @@
 //! Brings the search index up to the view: in large batches, in the background, in nobody's way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use openagents_protocol::record::{Act, Record};
@@ -108,10 +108,30 @@ impl Pending {
             if self.commits.is_empty() {
                 self.due = Instant::now() + LINGER;
             }
-            let body = commit.record.body.as_ref();
-            self.bytes += body.map_or(0, |body| body.payload.as_str().len());
+            self.bytes += bytes_of(&commit);
             self.commits.push(commit);
         }
+    }
+
+    /// Gives what is to be indexed, and through where that is everything: where there are many, only as many as a block
+    /// has room for, so that it is written once; the rest waits for the next one.
+    fn give(&mut self, room: usize) -> (Vec<Arc<Commit>>, Sequence) {
+        let mut commits = std::mem::take(&mut self.commits);
+        let mut rest = Vec::new();
+        if BATCH <= commits.len() && room != 0 {
+            rest = commits.split_off(room.min(commits.len()));
+        }
+        let through = match commits.last() {
+            Some(last) if !rest.is_empty() => last.sequence(),
+            _ => self.through,
+        };
+        *self = Self {
+            bytes: rest.iter().map(|commit| bytes_of(commit)).sum(),
+            commits: rest,
+            through: self.through,
+            due: Instant::now() + LINGER,
+        };
+        (commits, through)
     }
 }
 
@@ -171,8 +191,8 @@ impl Indexer {
 
     /// Indexes what is pending when there is enough of it, or nothing that takes any work.
     async fn settle(&mut self) -> Result<(), Stop> {
-        if self.pending.is_full() {
-            return self.flush().await;
+        while self.pending.is_full() {
+            self.flush().await?;
         }
         if self.pending.commits.is_empty() {
             self.inner.searchable.send_replace(self.pending.through);
@@ -181,8 +201,7 @@ impl Indexer {
     }
 
     async fn flush(&mut self) -> Result<(), Stop> {
-        let through = self.pending.through;
-        let commits = std::mem::replace(&mut self.pending, Pending::after(through)).commits;
+        let (commits, through) = self.pending.give(self.inner.search.room());
         match self.commit(commits, through).await {
             Ok(()) => {
                 self.inner.searchable.send_replace(through);
@@ -215,6 +234,12 @@ impl Indexer {
             () = self.inner.closing.cancelled() => Err(Stop::Closing),
         }
     }
+}
+
+/// Bytes of what a record says.
+fn bytes_of(commit: &Commit) -> usize {
+    let body = commit.record.body.as_ref();
+    body.map_or(0, |body| body.payload.as_str().len())
 }
 
 /// Whether a record says something, or changes what one says.
@@ -255,23 +280,26 @@ fn batch(commits: &[Arc<Commit>], found: Vec<Found>, through: Sequence) -> Batch
         .into_iter()
         .map(|found| (found.event_id.clone(), found))
         .collect();
-    // The last word on a message counts.
-    let mut last: BTreeMap<Sequence, Option<Text>> = BTreeMap::new();
+    let mut words: Vec<(Sequence, Option<Text>)> = Vec::with_capacity(commits.len());
     for commit in commits {
         let record = &commit.record;
         match changes(&record.header).map(|id| found.get(id)) {
-            None => drop(last.insert(record.sequence, said(record))),
+            None => words.push((record.sequence, said(record))),
             Some(Some(message)) if message.kind == EventKind::Message => {
-                last.insert(message.sequence, said_anew(record, message));
+                words.push((message.sequence, said_anew(record, message)));
             }
             Some(_) => {}
         }
     }
+    // The last word on a message counts.
+    words.reverse();
+    words.sort_by_key(|(sequence, _)| *sequence);
+    words.dedup_by_key(|(sequence, _)| *sequence);
     let mut batch = Batch {
         through,
         ..Batch::default()
     };
-    for (sequence, text) in last {
+    for (sequence, text) in words {
         match text {
             Some(text) => batch.texts.push(text),
             None => batch.removed.push(sequence),
@@ -304,4 +332,55 @@ fn said_anew(change: &Record, message: &Found) -> Option<Text> {
         time_ms: message.chain.time_ms,
         text: change.text()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use openagents_protocol::record::Body;
+
+    use super::*;
+
+    fn message(sequence: u64) -> Arc<Commit> {
+        let body = Body {
+            payload: r#"{"content":{"text":"a word"}}"#.parse().unwrap(),
+            ..Body::empty()
+        };
+        let header = Header::new(
+            "channel.message.posted".parse().unwrap(),
+            Source::Agent("alice".parse().unwrap()),
+            "channel:general".parse().unwrap(),
+            0,
+            Act::Message { reply_to: None },
+            &body,
+        );
+        Arc::new(Commit::new(Record {
+            sequence: Sequence::new(sequence),
+            header,
+            body: Some(body),
+        }))
+    }
+
+    #[tokio::test]
+    async fn what_a_block_has_no_room_for_waits_for_the_next_one() {
+        let mut pending = Pending::after(Sequence::ZERO);
+        let many = BATCH as u64 + 1_000;
+        for sequence in 1..=many {
+            pending.take(message(sequence));
+        }
+        let bytes = pending.bytes / pending.commits.len();
+        let (first, through) = pending.give(500);
+        assert_eq!((first.len(), through), (500, Sequence::new(500)));
+        assert_eq!(pending.through, Sequence::new(many), "none is taken again");
+        assert!(pending.is_full());
+        let (second, through) = pending.give(BATCH);
+        assert_eq!(
+            (second.len(), through),
+            (BATCH, Sequence::new(500 + BATCH as u64))
+        );
+        assert_eq!((pending.commits.len(), pending.bytes), (500, 500 * bytes));
+        // There are few: the newest are to be found soon.
+        let (rest, through) = pending.give(100);
+        assert_eq!((rest.len(), through), (500, Sequence::new(many)));
+        assert_eq!(pending.bytes, 0);
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
-use rusqlite::{Connection, Row};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 
 use super::{Entry, Gap};
 use crate::database::{self, Kind, to_integer, to_sequence};
@@ -43,32 +43,59 @@ pub(crate) struct Written {
     pub(crate) body: Option<String>,
 }
 
-impl Written {
-    pub(crate) fn of(sequence: Sequence, entry: &Entry) -> rusqlite::Result<Self> {
+/// Writes records into a log, one after the other.
+pub(crate) struct Insert<'connection> {
+    statement: CachedStatement<'connection>,
+    /// Room for the texts of a record, the same for all of them.
+    texts: [Vec<u8>; 2],
+}
+
+impl<'connection> Insert<'connection> {
+    pub(crate) fn into(connection: &'connection Connection) -> rusqlite::Result<Self> {
+        let statement = connection
+            .prepare_cached("INSERT INTO log (sequence, header, body, checksum) VALUES (?1, ?2, ?3, ?4)")?;
         Ok(Self {
-            sequence,
-            header: encode(&entry.header)?,
-            body: Some(encode(&entry.body)?),
+            statement,
+            texts: [Vec::new(), Vec::new()],
         })
     }
 
-    pub(crate) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let body = self.body.as_deref();
-        let row = (
-            to_integer(self.sequence),
-            &self.header,
-            body,
-            checksum(self.sequence, &self.header, body),
-        );
-        connection
-            .prepare_cached("INSERT INTO log (sequence, header, body, checksum) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(row)?;
-        Ok(())
+    /// Writes an entry as the record with this sequence.
+    pub(crate) fn entry(&mut self, sequence: Sequence, entry: &Entry) -> rusqlite::Result<()> {
+        let [header, body] = &mut self.texts;
+        let header = encode(header, &entry.header)?;
+        let body = encode(body, &entry.body)?;
+        put(&mut self.statement, sequence, header, Some(body))
+    }
+
+    /// Writes a record as it was written before.
+    pub(crate) fn written(&mut self, written: &Written) -> rusqlite::Result<()> {
+        put(
+            &mut self.statement,
+            written.sequence,
+            &written.header,
+            written.body.as_deref(),
+        )
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+fn put(
+    statement: &mut Statement<'_>,
+    sequence: Sequence,
+    header: &str,
+    body: Option<&str>,
+) -> rusqlite::Result<()> {
+    let checksum = checksum(sequence, header, body);
+    statement.execute((to_integer(sequence), header, body, checksum))?;
+    Ok(())
+}
+
+/// Writes a value as text, in the place of another one.
+fn encode<'a, T: serde::Serialize>(text: &'a mut Vec<u8>, value: &T) -> rusqlite::Result<&'a str> {
+    let refused = |error| rusqlite::Error::ToSqlConversionFailure(error);
+    text.clear();
+    serde_json::to_writer(&mut *text, value).map_err(|error| refused(error.into()))?;
+    std::str::from_utf8(text).map_err(|error| refused(error.into()))
 }
 
 /// The checksum of a record.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::rows::{self, COLUMNS, LOG, Written, decode};
+use super::rows::{self, COLUMNS, Insert, LOG, decode};
 use super::{Durability, Entry, EventLog, Gap, Lineage, LogFuture};
 use crate::Error;
 use crate::database::{self, Execution, Pool, to_integer, to_limit};
@@ -569,9 +569,11 @@ fn number(mut last: Sequence, entries: Vec<Entry>) -> Batch {
 
 fn insert(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut insert = Insert::into(&transaction)?;
     for (sequence, entry) in batches.iter().flatten() {
-        Written::of(*sequence, entry)?.insert(&transaction)?;
+        insert.entry(*sequence, entry)?;
     }
+    drop(insert);
     transaction.commit()
 }
 
@@ -786,9 +788,15 @@ mod tests {
                  PRAGMA application_id = 0x4f414c67; PRAGMA user_version = 1;",
             )
             .unwrap();
-        let Written { header, body, .. } = Written::of(Sequence::new(1), &entry(1)).unwrap();
+        let Entry { header, body } = entry(1);
         first
-            .execute("INSERT INTO log VALUES (1, ?1, ?2)", (header, body))
+            .execute(
+                "INSERT INTO log VALUES (1, ?1, ?2)",
+                (
+                    serde_json::to_string(&header).unwrap(),
+                    serde_json::to_string(&body).unwrap(),
+                ),
+            )
             .unwrap();
         drop(first);
 

@@ -12,8 +12,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::bytes::{Column, Damage, put, take, take_size, take_slice};
 use super::query::Ending;
+use crate::bytes::{Column, Damage, put, take, take_size, take_slice};
 
 /// Bytes of a page: as many as fit one page of the database with what it notes down beside them.
 pub(super) const PAGE: usize = 4_000;

@@ -9,11 +9,11 @@ use openagents_protocol::{Sequence, Source};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::block::{Facts, Occurrence, Words};
-use super::bytes::Damage;
 use super::query::{Clause, Ending, Query};
 use super::rows::{self, Block};
 use super::writer::{place_id, sender_id};
 use super::{Hits, Place};
+use crate::bytes::Damage;
 use crate::database;
 use crate::view::Bounds;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::block::{Facts, Sealed};
-use super::bytes::{Column, Damage, put, take};
+use crate::bytes::{Column, Damage, put, take};
 
 /// Room for the pages of a block, and for its columns, among the ids of all.
 const PAGES: i64 = 1 << 20;

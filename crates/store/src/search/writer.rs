@@ -1,6 +1,6 @@
 //! The one connection that changes an index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use openagents_protocol::{Sequence, Source};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -54,8 +54,8 @@ struct Position {
     bytes: usize,
 }
 
-/// What becomes of messages: their new words, or nothing.
-type Changes = BTreeMap<u64, Option<Entry>>;
+/// What becomes of messages: their new words, or nothing. In the order of the messages, each once.
+type Changes = Vec<(u64, Option<Entry>)>;
 
 /// Whether words were taken out of the index, so that nothing may be left of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,11 @@ impl Writer {
 
     pub(super) fn indexed(&self) -> Sequence {
         self.position.indexed
+    }
+
+    /// How many messages the next block has room for.
+    pub(super) fn room(&self) -> usize {
+        self.limits.messages.saturating_sub(self.position.messages)
     }
 
     /// Takes a batch in one transaction. One that ends before the last one is in there already.
@@ -130,12 +135,16 @@ impl Writer {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut changes = Changes::new();
+        let mut changes = Changes::with_capacity(batch.texts.len() + batch.removed.len());
         for text in batch.texts {
             let entry = self.known.entry(&transaction, &text)?;
-            changes.insert(text.sequence.get(), entry);
+            changes.push((text.sequence.get(), entry));
         }
         changes.extend(batch.removed.iter().map(|sequence| (sequence.get(), None)));
+        // The last word on a message counts.
+        changes.reverse();
+        changes.sort_by_key(|(sequence, _)| *sequence);
+        changes.dedup_by_key(|(sequence, _)| *sequence);
         let mut work = Work {
             transaction: &transaction,
             limits: self.limits,
@@ -165,20 +174,21 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn apply(&mut self, mut changes: Changes) -> rusqlite::Result<()> {
-        let newer = changes.split_off(&(self.position.sealed + 1));
+        let newer = after(&mut changes, self.position.sealed);
         self.amend_blocks(changes)?;
         self.amend_tail(newer)
     }
 
     /// Changes messages of blocks. Each block is turned back into its messages and made anew.
     fn amend_blocks(&mut self, mut changes: Changes) -> rusqlite::Result<()> {
-        while let Some((&sequence, _)) = changes.first_key_value() {
-            let Some(block) = Block::around(self.transaction, sequence)? else {
+        while let Some((sequence, _)) = changes.first() {
+            let Some(block) = Block::around(self.transaction, *sequence)? else {
                 return Ok(());
             };
-            let later = changes.split_off(&(block.last.max(sequence) + 1));
+            let end = block.last.max(*sequence);
+            let later = after(&mut changes, end);
             let these = std::mem::replace(&mut changes, later);
-            let adds = these.values().any(Option::is_some);
+            let adds = these.iter().any(|(_, change)| change.is_some());
             if adds || has_any(&block, self.transaction, &these)? {
                 let columns = block.columns(self.transaction)?;
                 let read = |pages| block.pages(self.transaction, pages);
@@ -194,17 +204,14 @@ impl Work<'_> {
     /// Changes messages of the tail, and makes blocks of it when there are enough.
     fn amend_tail(&mut self, changes: Changes) -> rusqlite::Result<()> {
         let removes = self.removes_from_tail(&changes)?;
-        let added = changes.values().flatten();
-        let (messages, bytes) = added.fold((0, 0), |(messages, bytes), entry| {
+        let added = changes.iter().filter_map(|(_, change)| change.as_ref());
+        let (messages, bytes) = added.clone().fold((0, 0), |(messages, bytes), entry| {
             (messages + 1, bytes + entry.words.len())
         });
         self.position.messages += messages;
         self.position.bytes += bytes;
         if !removes && !self.is_full(self.position.messages, self.position.bytes) {
-            return changes
-                .values()
-                .flatten()
-                .try_for_each(|entry| self.append(entry));
+            return self.append(added);
         }
         let tail = self.tail()?;
         let mut entries = self.merge(tail, changes);
@@ -218,7 +225,7 @@ impl Work<'_> {
         self.transaction.execute("DELETE FROM tail", [])?;
         self.position.messages = entries.len();
         self.position.bytes = entries.iter().map(|entry| entry.words.len()).sum();
-        entries.iter().try_for_each(|entry| self.append(entry))
+        self.append(&entries)
     }
 
     fn is_full(&self, messages: usize, bytes: usize) -> bool {
@@ -256,16 +263,20 @@ impl Work<'_> {
 
     /// Messages with their changes, in order.
     fn merge(&mut self, entries: Vec<Entry>, changes: Changes) -> Vec<Entry> {
-        let mut all: BTreeMap<u64, Entry> =
-            entries.into_iter().map(|entry| (entry.sequence, entry)).collect();
+        let mut all = Vec::with_capacity(entries.len() + changes.len());
+        let mut entries = entries.into_iter().peekable();
         for (sequence, change) in changes {
-            match change {
-                Some(entry) => drop(all.insert(sequence, entry)),
-                None if all.remove(&sequence).is_some() => self.erased = Erased::Something,
-                None => {}
+            while let Some(before) = entries.next_if(|entry| entry.sequence < sequence) {
+                all.push(before);
             }
+            let replaced = entries.next_if(|entry| entry.sequence == sequence);
+            if replaced.is_some() && change.is_none() {
+                self.erased = Erased::Something;
+            }
+            all.extend(change);
         }
-        all.into_values().collect()
+        all.extend(entries);
+        all
     }
 
     fn removes_from_tail(&self, changes: &Changes) -> rusqlite::Result<bool> {
@@ -297,22 +308,33 @@ impl Work<'_> {
         rows.collect()
     }
 
-    fn append(&self, entry: &Entry) -> rusqlite::Result<()> {
+    fn append<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> rusqlite::Result<()> {
         let mut statement = self.transaction.prepare_cached(
             "INSERT OR REPLACE INTO tail (sequence, place, sender, time_ms, words) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
-        let numbers = [entry.sequence, entry.place, entry.sender, entry.time_ms].map(u64::cast_signed);
-        let [sequence, place, sender, time_ms] = numbers;
-        statement.execute((sequence, place, sender, time_ms, &entry.words))?;
+        for entry in entries {
+            let numbers = [entry.sequence, entry.place, entry.sender, entry.time_ms].map(u64::cast_signed);
+            let [sequence, place, sender, time_ms] = numbers;
+            statement.execute((sequence, place, sender, time_ms, &entry.words))?;
+        }
         Ok(())
     }
+}
+
+/// Takes what becomes of messages after one out.
+fn after(changes: &mut Changes, last: u64) -> Changes {
+    changes.split_off(changes.partition_point(|(sequence, _)| *sequence <= last))
 }
 
 /// Whether a block has any of these messages.
 fn has_any(block: &Block, connection: &Connection, changes: &Changes) -> rusqlite::Result<bool> {
     let sequences = block.column(connection, Facts::SEQUENCE)?;
     for sequence in sequences.iter() {
-        if changes.contains_key(&block.first.saturating_add(sequence?)) {
+        let sequence = block.first.saturating_add(sequence?);
+        if changes
+            .binary_search_by_key(&sequence, |(sequence, _)| *sequence)
+            .is_ok()
+        {
             return Ok(true);
         }
     }

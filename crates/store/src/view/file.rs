@@ -13,12 +13,13 @@ use crate::Error;
 use crate::condemned;
 use crate::database::{self, Kind, to_integer, to_sequence};
 
-/// Tables whose rows are found by their key alone have no second tree. An entry is three small numbers; its position
-/// makes counting a subtraction, but for streams with holes: those of which entries were removed that others come before.
+/// Tables whose rows are found by their key alone have no second tree. Entries of a stream that follow each other share a
+/// row; its position makes counting a subtraction, but for streams with holes: those of which entries were removed that
+/// others come before.
 const VIEW: Kind = Kind {
     name: "the view of a workspace",
     application_id: 0x4f41_5677,
-    format: 5,
+    format: 6,
     schema: "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
              CREATE TABLE state (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
                                  PRIMARY KEY (kind, key)) WITHOUT ROWID;
@@ -40,8 +41,8 @@ const VIEW: Kind = Kind {
              CREATE INDEX newest_conversations ON conversations (agent, sequence);
              CREATE TABLE streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
                                    holes INTEGER NOT NULL DEFAULT 0);
-             CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
-                                   PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+             CREATE TABLE blocks (stream INTEGER NOT NULL, first INTEGER NOT NULL, rest BLOB NOT NULL,
+                                  PRIMARY KEY (stream, first)) WITHOUT ROWID;
              CREATE TABLE tallies (channel TEXT PRIMARY KEY, posts INTEGER NOT NULL, replies INTEGER NOT NULL,
                                    threads INTEGER NOT NULL) WITHOUT ROWID;
              CREATE TABLE removals (sequence INTEGER PRIMARY KEY);

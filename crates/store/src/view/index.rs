@@ -1,17 +1,14 @@
 //! Reading the index of streams. Nothing here costs more because the log is long.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashSet};
 
 use openagents_protocol::Sequence;
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::block::{Block, Steps};
 use super::{Bounds, Direction, Stream};
-use crate::database::{to_integer, to_limit, to_sequence};
-
-/// Rows fetched of a stream at a time: few at first, since of many streams most have nothing to give, then more.
-const FIRST_PAGE: usize = 8;
-const LARGEST_PAGE: usize = 512;
+use crate::database::{to_integer, to_sequence};
 
 /// The id of a stream; none while nothing was ever in it.
 pub(super) fn stream_id(connection: &Connection, stream: &Stream) -> rusqlite::Result<Option<i64>> {
@@ -21,19 +18,60 @@ pub(super) fn stream_id(connection: &Connection, stream: &Stream) -> rusqlite::R
         .optional()
 }
 
+/// Gives a stream its id when something is in it for the first time.
+pub(super) fn add_stream(connection: &Connection, stream: &Stream) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
+        .execute([stream.stored_name()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The last block of a stream that begins at or before a sequence.
+pub(super) fn block_at(
+    connection: &Connection,
+    stream: i64,
+    sequence: i64,
+) -> rusqlite::Result<Option<Block>> {
+    connection
+        .prepare_cached(
+            "SELECT first, rest FROM blocks WHERE stream = ?1 AND first <= ?2
+             ORDER BY first DESC LIMIT 1",
+        )?
+        .query_one((stream, sequence), decode)
+        .optional()
+}
+
+/// The first block of a stream that begins after a sequence.
+fn block_after(connection: &Connection, stream: i64, sequence: i64) -> rusqlite::Result<Option<Block>> {
+    connection
+        .prepare_cached(
+            "SELECT first, rest FROM blocks WHERE stream = ?1 AND ?2 < first
+             ORDER BY first LIMIT 1",
+        )?
+        .query_one((stream, sequence), decode)
+        .optional()
+}
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Block> {
+    Ok(Block::read(row.get(0)?, row.get_ref(1)?.as_blob()?)?)
+}
+
+/// Writes a block, in the place of one that begins like it.
+pub(super) fn put_block(connection: &Connection, stream: i64, block: &Block) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO blocks (stream, first, rest) VALUES (?1, ?2, ?3)")?
+        .execute((stream, block.first(), block.rest()))?;
+    Ok(())
+}
+
 /// The last entry of a stream at or before a sequence, and how many entries there are up to it.
 pub(super) fn last_entry(
     connection: &Connection,
     stream: i64,
     through: i64,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
-    connection
-        .prepare_cached(
-            "SELECT sequence, position FROM entries WHERE stream = ?1 AND sequence <= ?2
-             ORDER BY sequence DESC LIMIT 1",
-        )?
-        .query_one((stream, through), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+    let block = block_at(connection, stream, through)?;
+    Ok(block.and_then(|block| block.last_through(through)))
 }
 
 pub(super) fn page(
@@ -47,27 +85,16 @@ pub(super) fn page(
     let Some(stream) = stream_id(connection, stream)? else {
         return Ok(Vec::new());
     };
-    let mut statement = connection.prepare_cached(match direction {
-        Direction::Forward => {
-            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence < ?3
-             ORDER BY sequence LIMIT ?4 OFFSET ?5"
-        }
-        Direction::Backward => {
-            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence < ?3
-             ORDER BY sequence DESC LIMIT ?4 OFFSET ?5"
-        }
-    })?;
-    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-    let range = (
-        stream,
-        to_integer(bounds.after),
-        to_integer(bounds.before),
-        to_limit(limit),
-        offset,
-    );
-    statement
-        .query_map(range, |row| row.get(0).map(to_sequence))?
-        .collect()
+    let through = to_integer(bounds.before).saturating_sub(1);
+    let mut walk = Walk::new(stream, to_integer(bounds.after), through, direction);
+    walk.pass_over(connection, offset)?;
+    let mut page = Vec::new();
+    while page.len() < limit
+        && let Some(entry) = walk.next(connection)?
+    {
+        page.push(to_sequence(entry));
+    }
+    Ok(page)
 }
 
 /// The first entries of several streams, or the last ones, in the order of the direction and each once.
@@ -79,31 +106,14 @@ pub(super) fn merge(
     direction: Direction,
     limit: usize,
 ) -> rusqlite::Result<Vec<Sequence>> {
-    let mut statement = connection.prepare_cached(match direction {
-        Direction::Forward => {
-            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
-             ORDER BY sequence LIMIT ?4"
-        }
-        Direction::Backward => {
-            "SELECT sequence FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3
-             ORDER BY sequence DESC LIMIT ?4"
-        }
-    })?;
-    let range = (to_integer(after), to_integer(through));
-    let page = (limit / streams.len().max(1) + 1).clamp(FIRST_PAGE, LARGEST_PAGE);
-    let mut lanes: Vec<Lane> = distinct(connection, streams)?
+    let (after, through) = (to_integer(after), to_integer(through));
+    let mut lanes: Vec<Walk> = distinct(connection, streams)?
         .into_iter()
-        .map(|stream| Lane {
-            stream,
-            range,
-            direction,
-            page,
-            fetched: VecDeque::new(),
-        })
+        .map(|stream| Walk::new(stream, after, through, direction))
         .collect();
     let mut heap = BinaryHeap::with_capacity(lanes.len());
     for (index, lane) in lanes.iter_mut().enumerate() {
-        if let Some(sequence) = lane.next(&mut statement)? {
+        if let Some(sequence) = lane.next(connection)? {
             heap.push((direction.rank(sequence), index));
         }
     }
@@ -115,7 +125,7 @@ pub(super) fn merge(
         if merged.last() != Some(&sequence) {
             merged.push(sequence);
         }
-        if let Some(sequence) = lanes[index].next(&mut statement)? {
+        if let Some(sequence) = lanes[index].next(connection)? {
             heap.push((direction.rank(sequence), index));
         }
     }
@@ -144,12 +154,7 @@ pub(super) fn count_one(
     through: i64,
 ) -> rusqlite::Result<u64> {
     if has_holes(connection, stream)? {
-        return connection
-            .prepare_cached(
-                "SELECT count(*) FROM entries WHERE stream = ?1 AND ?2 < sequence AND sequence <= ?3",
-            )?
-            .query_one((stream, after, through), |row| row.get(0))
-            .map(i64::cast_unsigned);
+        return Walk::new(stream, after, through, Direction::Forward).count(connection);
     }
     let Some((last, end)) = last_entry(connection, stream, through)? else {
         return Ok(0);
@@ -160,9 +165,49 @@ pub(super) fn count_one(
     let start = match last_entry(connection, stream, after)? {
         Some((_, position)) => position,
         // What came before was removed.
-        None => first_position(connection, stream)? - 1,
+        None => block_after(connection, stream, after)?.map_or(0, |first| first.position() - 1),
     };
     Ok(u64::try_from(end - start).unwrap_or_default())
+}
+
+/// How many entries in a range are in both of two streams, at most `limit`.
+pub(super) fn count_in_both(
+    connection: &Connection,
+    streams: [&Stream; 2],
+    after: Sequence,
+    through: Sequence,
+    limit: usize,
+) -> rusqlite::Result<u64> {
+    let (Some(one), Some(other)) = (
+        stream_id(connection, streams[0])?,
+        stream_id(connection, streams[1])?,
+    ) else {
+        return Ok(0);
+    };
+    let [mut one, mut other] = [one, other]
+        .map(|stream| Walk::new(stream, to_integer(after), to_integer(through), Direction::Forward));
+    let (mut here, mut there) = (one.next(connection)?, other.next(connection)?);
+    let mut count = 0;
+    while count < limit as u64
+        && let (Some(entry), Some(found)) = (here, there)
+    {
+        match entry.cmp(&found) {
+            Ordering::Less => {
+                one.skip_to(found);
+                here = one.next(connection)?;
+            }
+            Ordering::Greater => {
+                other.skip_to(entry);
+                there = other.next(connection)?;
+            }
+            Ordering::Equal => {
+                count += 1;
+                here = one.next(connection)?;
+                there = other.next(connection)?;
+            }
+        }
+    }
+    Ok(count)
 }
 
 fn has_holes(connection: &Connection, stream: i64) -> rusqlite::Result<bool> {
@@ -171,45 +216,57 @@ fn has_holes(connection: &Connection, stream: i64) -> rusqlite::Result<bool> {
         .query_one([stream], |row| row.get(0))
 }
 
-/// The position of the first entry of a stream; 1 where it has none.
-fn first_position(connection: &Connection, stream: i64) -> rusqlite::Result<i64> {
-    let first = connection
-        .prepare_cached("SELECT position FROM entries WHERE stream = ?1 ORDER BY sequence LIMIT 1")?
-        .query_one([stream], |row| row.get(0))
-        .optional()?;
-    Ok(first.unwrap_or(1))
-}
-
-/// Takes an entry out of a stream, and a stream without any out of the view; tells whether that was its last one.
-pub(super) fn remove(connection: &Connection, stream: &Stream, sequence: i64) -> rusqlite::Result<Emptied> {
+/// Takes entries, which are in order, out of a stream, and a stream without any out of the view.
+pub(super) fn remove(connection: &Connection, stream: &Stream, entries: &[i64]) -> rusqlite::Result<Left> {
     let Some(id) = stream_id(connection, stream)? else {
-        return Ok(Emptied::No);
+        return Ok(Left::Some);
     };
-    let removed = connection
-        .prepare_cached("DELETE FROM entries WHERE stream = ?1 AND sequence = ?2")?
-        .execute((id, sequence))?;
-    if removed == 0 {
-        return Ok(Emptied::No);
+    let mut removed = None;
+    let mut rest = entries;
+    while let Some(entry) = rest.first() {
+        let Some(block) = block_at(connection, id, *entry)? else {
+            rest = &rest[1..];
+            continue;
+        };
+        // The one that is looked for may be between this block and the next.
+        let (these, later) = rest.split_at(rest.partition_point(|entry| *entry <= block.last()).max(1));
+        rest = later;
+        let left = block.without(these);
+        if left.as_ref() == Some(&block) {
+            continue;
+        }
+        removed = these.last();
+        connection
+            .prepare_cached("DELETE FROM blocks WHERE stream = ?1 AND first = ?2")?
+            .execute((id, block.first()))?;
+        if let Some(left) = left {
+            put_block(connection, id, &left)?;
+        }
     }
+    let Some(last) = removed else {
+        return Ok(Left::Some);
+    };
     if last_entry(connection, id, i64::MAX)?.is_none() {
         connection
             .prepare_cached("DELETE FROM streams WHERE id = ?1")?
             .execute([id])?;
-        return Ok(Emptied::Yes);
+        return Ok(Left::Nothing);
     }
-    if last_entry(connection, id, sequence)?.is_some() {
+    if last_entry(connection, id, *last)?.is_some() {
         connection
             .prepare_cached("UPDATE streams SET holes = 1 WHERE id = ?1")?
             .execute([id])?;
     }
-    Ok(Emptied::No)
+    Ok(Left::Some)
 }
 
-/// Whether nothing is left of a stream.
+/// What is left of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Emptied {
-    Yes,
-    No,
+pub(super) enum Left {
+    /// Something, or it was not changed.
+    Some,
+    /// Nothing.
+    Nothing,
 }
 
 fn distinct(connection: &Connection, streams: &[Stream]) -> rusqlite::Result<Vec<i64>> {
@@ -242,40 +299,128 @@ impl Direction {
     }
 }
 
-/// One stream in a merge: a page of it, and how to get the next one.
-struct Lane {
+/// Goes through a part of a stream in one direction, a block at a time.
+struct Walk {
     stream: i64,
-    /// What is still to be fetched: after the first number, through the second.
+    /// What is still to come: after the first number, through the second.
     range: (i64, i64),
     direction: Direction,
-    /// Rows to fetch next; 0 when there are no more.
-    page: usize,
-    fetched: VecDeque<i64>,
+    /// The block that is being gone through, and how far that is.
+    block: Option<(Block, Steps)>,
+    /// Whether everything up to the beginning of the range was met, so that what is still to come begins with a block.
+    begun: bool,
 }
 
-impl Lane {
-    fn next(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<Option<i64>> {
-        if self.fetched.is_empty() && self.page != 0 {
-            self.fetch(statement)?;
+impl Walk {
+    fn new(stream: i64, after: i64, through: i64, direction: Direction) -> Self {
+        Self {
+            stream,
+            range: (after, through),
+            direction,
+            block: None,
+            begun: false,
         }
-        Ok(self.fetched.pop_front())
     }
 
-    fn fetch(&mut self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        let (after, through) = self.range;
-        let mut rows = statement.query((self.stream, after, through, to_limit(self.page)))?;
-        while let Some(row) = rows.next()? {
-            self.fetched.push_back(row.get(0)?);
+    /// The next entry.
+    fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        loop {
+            if self.block.is_none() {
+                self.block = self.fetch(connection)?.map(|block| {
+                    let steps = Steps::of(&block, self.direction);
+                    (block, steps)
+                });
+            }
+            let Some((block, steps)) = &mut self.block else {
+                return Ok(None);
+            };
+            let (after, through) = self.range;
+            while let Some(entry) = steps.next(block) {
+                match self.direction {
+                    Direction::Forward if entry <= after => {}
+                    Direction::Backward if through < entry => {}
+                    _ if entry <= after || through < entry => return Ok(None),
+                    Direction::Forward => {
+                        self.range.0 = entry;
+                        return Ok(Some(entry));
+                    }
+                    Direction::Backward => {
+                        self.range.1 = entry - 1;
+                        return Ok(Some(entry));
+                    }
+                }
+            }
+            self.block = None;
         }
-        if self.fetched.len() < self.page {
-            self.page = 0;
-        } else if let Some(last) = self.fetched.back() {
-            self.page = (self.page * 2).min(LARGEST_PAGE);
-            match self.direction {
-                Direction::Forward => self.range.0 = *last,
-                Direction::Backward => self.range.1 = *last - 1,
+    }
+
+    /// The block with which what is still to come begins.
+    fn fetch(&mut self, connection: &Connection) -> rusqlite::Result<Option<Block>> {
+        let (after, through) = self.range;
+        if through <= after {
+            return Ok(None);
+        }
+        if self.direction == Direction::Backward {
+            return block_at(connection, self.stream, through);
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            let around = block_at(connection, self.stream, after)?;
+            if let Some(block) = around.filter(|block| after < block.last()) {
+                return Ok(Some(block));
             }
         }
+        block_after(connection, self.stream, after)
+    }
+
+    /// Leaves out what comes before an entry, when going forward.
+    fn skip_to(&mut self, entry: i64) {
+        self.range.0 = self.range.0.max(entry - 1);
+        if self.block.take_if(|(block, _)| block.last() < entry).is_some() {
+            self.begun = false;
+        }
+    }
+
+    /// Leaves out so many entries, of most blocks without a look at each. Nothing was met before.
+    fn pass_over(&mut self, connection: &Connection, mut entries: u64) -> rusqlite::Result<()> {
+        while entries != 0
+            && let Some(block) = self.fetch(connection)?
+        {
+            let there = self.count_in(&block);
+            if entries < there {
+                self.block = Some((block.clone(), Steps::of(&block, self.direction)));
+                for _ in 0..entries {
+                    self.next(connection)?;
+                }
+                break;
+            }
+            entries -= there;
+            self.leave(&block);
+        }
         Ok(())
+    }
+
+    /// How many entries are still to come.
+    fn count(mut self, connection: &Connection) -> rusqlite::Result<u64> {
+        let mut count = 0;
+        while let Some(block) = self.fetch(connection)? {
+            count += self.count_in(&block);
+            self.leave(&block);
+        }
+        Ok(count)
+    }
+
+    /// How many entries a block has of what is still to come.
+    fn count_in(&self, block: &Block) -> u64 {
+        let (after, through) = self.range;
+        let count = block.count_through(through) - block.count_through(after);
+        u64::try_from(count).unwrap_or_default()
+    }
+
+    /// Leaves a block out.
+    fn leave(&mut self, block: &Block) {
+        match self.direction {
+            Direction::Forward => self.range.0 = block.last(),
+            Direction::Backward => self.range.1 = block.first() - 1,
+        }
     }
 }

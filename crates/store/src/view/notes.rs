@@ -242,29 +242,3 @@ pub(super) fn conversations(
     })?;
     rows.collect()
 }
-
-/// How many entries after a sequence and through another are in both of two streams, at most `limit`.
-pub(super) fn in_both(
-    connection: &Connection,
-    [one, other]: [&Stream; 2],
-    after: Sequence,
-    through: Sequence,
-    limit: usize,
-) -> rusqlite::Result<u64> {
-    let (Some(one), Some(other)) = (
-        index::stream_id(connection, one)?,
-        index::stream_id(connection, other)?,
-    ) else {
-        return Ok(0);
-    };
-    connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM entries a JOIN entries b ON b.stream = ?2 AND b.sequence = a.sequence
-             WHERE a.stream = ?1 AND ?3 < a.sequence AND a.sequence <= ?4 LIMIT ?5)",
-        )?
-        .query_one(
-            (one, other, to_integer(after), to_integer(through), to_limit(limit)),
-            |row| row.get(0),
-        )
-        .map(i64::cast_unsigned)
-}

@@ -1,9 +1,11 @@
 //! What is taken out of a view because it is too old to be kept.
 
+use std::collections::HashMap;
+
 use openagents_protocol::Sequence;
 use rusqlite::{Connection, Transaction};
 
-use super::index::{self, Emptied};
+use super::index::{self, Left};
 use super::notes::{self, Note, Reacted};
 use super::tally::Additions;
 use super::{Indexed, Stream};
@@ -29,50 +31,71 @@ pub enum Fate {
     Removed,
 }
 
-/// Takes events out of all lists, so that the view is the one that is built of a log without them.
+/// Takes events, which are in the order of the log, out of all lists, so that the view is the one that is built of a log
+/// without them.
 pub(super) fn unlist(transaction: &Transaction<'_>, listed: &[Unlisted]) -> rusqlite::Result<()> {
     let mut additions = Additions::default();
     for unlisted in listed {
-        let event = &unlisted.event;
         if unlisted.fate == Fate::Removed && unlisted.counted {
-            additions.take_removal(transaction, event)?;
+            additions.take_removal(transaction, &unlisted.event)?;
         }
-        let begun = leave_streams(transaction, event)?;
-        if begun && unlisted.counted {
-            additions.take_end(event);
-        }
+    }
+    for (stream, left) in by_stream(listed) {
+        leave(transaction, stream, &left, &mut additions)?;
+    }
+    for unlisted in listed {
         if unlisted.fate == Fate::Removed {
-            forget(transaction, event)?;
+            forget(transaction, &unlisted.event)?;
         }
     }
     additions.write(transaction)
 }
 
-/// Takes an event out of its streams; tells whether the thread it belongs to has no replies any more.
-fn leave_streams(transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<bool> {
-    let sequence = to_integer(event.sequence);
-    let mut ends = false;
-    for stream in &event.streams {
-        let emptied = index::remove(transaction, stream, sequence)?;
-        match stream {
-            Stream::Thread(root) if emptied == Emptied::Yes => {
-                ends = true;
-                transaction
-                    .prepare_cached("DELETE FROM deleted_replies WHERE root = ?1")?
-                    .execute([root.as_str()])?;
-            }
-            Stream::Thread(root) if notes::is_deleted(transaction, &event.event_id)? => {
-                transaction
-                    .prepare_cached("UPDATE deleted_replies SET count = count - 1 WHERE root = ?1")?
-                    .execute([root.as_str()])?;
-            }
-            Stream::Conversation(one, other) => {
-                notes::converse_less(transaction, one, other, stream)?;
-            }
-            _ => {}
+/// What each stream loses.
+fn by_stream(listed: &[Unlisted]) -> HashMap<&Stream, Vec<&Unlisted>> {
+    let mut streams: HashMap<&Stream, Vec<&Unlisted>> = HashMap::new();
+    for unlisted in listed {
+        for stream in &unlisted.event.streams {
+            streams.entry(stream).or_default().push(unlisted);
         }
     }
-    Ok(ends)
+    streams
+}
+
+/// Takes events out of a stream, and with them what is noted down of it.
+fn leave(
+    transaction: &Transaction<'_>,
+    stream: &Stream,
+    events: &[&Unlisted],
+    additions: &mut Additions,
+) -> rusqlite::Result<()> {
+    let entries: Vec<i64> = events
+        .iter()
+        .map(|unlisted| to_integer(unlisted.event.sequence))
+        .collect();
+    let left = index::remove(transaction, stream, &entries)?;
+    match stream {
+        Stream::Thread(root) if left == Left::Nothing => {
+            if let Some(last) = events.last().filter(|last| last.counted) {
+                additions.take_end(&last.event);
+            }
+            transaction
+                .prepare_cached("DELETE FROM deleted_replies WHERE root = ?1")?
+                .execute([root.as_str()])?;
+        }
+        Stream::Thread(root) => {
+            let mut deleted = 0;
+            for unlisted in events {
+                deleted += i64::from(notes::is_deleted(transaction, &unlisted.event.event_id)?);
+            }
+            transaction
+                .prepare_cached("UPDATE deleted_replies SET count = count - ?2 WHERE root = ?1")?
+                .execute((root.as_str(), deleted))?;
+        }
+        Stream::Conversation(one, other) => notes::converse_less(transaction, one, other, stream)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Forgets what the view knows of an event, and notes down that the log is to forget it.

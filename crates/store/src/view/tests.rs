@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::block::{Block, Steps};
 use super::*;
 
 const LOG: Uuid = Uuid::from_u128(1);
@@ -303,6 +304,28 @@ async fn a_view_of_another_format_starts_over() {
 }
 
 #[tokio::test]
+async fn a_view_that_has_a_row_for_each_entry_starts_over_and_lists_them_in_blocks() {
+    let directory = a_used_view().await;
+    let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE blocks;
+             CREATE TABLE entries (stream INTEGER NOT NULL, sequence INTEGER NOT NULL, position INTEGER NOT NULL,
+                                   PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+             INSERT INTO entries SELECT id, 5, 1 FROM streams;
+             PRAGMA user_version = 5;",
+        )
+        .unwrap();
+    drop(connection);
+    let (view, loaded) = open(&directory, 9);
+    started_over(&loaded, &[("alice", 2), ("bob", 5)]);
+    view.commit(update(5, vec![event(5, vec![Stream::Everyone])]))
+        .await
+        .unwrap();
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences([5]));
+}
+
+#[tokio::test]
 async fn a_discarded_view_keeps_its_cursors() {
     let directory = a_used_view().await;
     View::discard(directory.path()).unwrap();
@@ -433,69 +456,227 @@ fn streams() -> [Stream; 5] {
     ]
 }
 
+/// Events of a model: where each is, and in which of the streams.
+type Model = Vec<(Sequence, BTreeSet<usize>)>;
+
+/// Steps from one event to the next, and the streams of each. Some are so far apart that blocks have few entries.
+fn growth() -> impl Strategy<Value = Vec<(u64, BTreeSet<usize>)>> {
+    let step = prop_oneof![3 => 1_u64..4, 2 => 1_u64..5_000_000];
+    prop::collection::vec((step, prop::collection::btree_set(0_usize..5, 0..5)), 0..600)
+}
+
+async fn grow(view: &View, model: &mut Model, growth: Vec<(u64, BTreeSet<usize>)>, commits: usize) {
+    let mut sequence = view.applied().get();
+    let added: Model = growth
+        .into_iter()
+        .map(|(step, members)| {
+            sequence += step;
+            (Sequence::new(sequence), members)
+        })
+        .collect();
+    for chunk in added.chunks(commits) {
+        let events = chunk
+            .iter()
+            .map(|(sequence, members)| of_model(*sequence, members));
+        view.commit(update(chunk.last().unwrap().0.get(), events.collect()))
+            .await
+            .unwrap();
+    }
+    model.extend(added);
+}
+
+fn of_model(sequence: Sequence, members: &BTreeSet<usize>) -> Indexed {
+    event(
+        sequence.get(),
+        members.iter().map(|member| streams()[*member].clone()).collect(),
+    )
+}
+
+/// What is asked of a view: of some streams, between two events and a little beside them, some entries after others.
+type Question = (BTreeSet<usize>, [(prop::sample::Index, u64); 2], usize, u64);
+
+fn question() -> impl Strategy<Value = Question> {
+    let end = || (any::<prop::sample::Index>(), 0_u64..3);
+    let limit = prop_oneof![0_usize..20, 0_usize..2_000];
+    let offset = prop_oneof![0_u64..20, 0_u64..700];
+    (
+        prop::collection::btree_set(0_usize..5, 0..5),
+        [end(), end()],
+        limit,
+        offset,
+    )
+}
+
+async fn ask(view: &View, model: &Model, (members, ends, limit, offset): Question) {
+    let [after, through] = ends.map(|(index, beside)| match model.as_slice() {
+        [] => Sequence::new(beside),
+        model => Sequence::new((index.get(model).0.get() + beside).saturating_sub(1)),
+    });
+    let chosen: Vec<Stream> = members.iter().map(|member| streams()[*member].clone()).collect();
+    let within = |sequence: Sequence| after < sequence && sequence <= through;
+    let union: Vec<Sequence> = model
+        .iter()
+        .filter(|(sequence, of)| within(*sequence) && !of.is_disjoint(&members))
+        .map(|(sequence, _)| *sequence)
+        .collect();
+    let merged = view.merge(chosen.clone(), after, through, limit).await.unwrap();
+    assert_eq!(&merged, &union[..union.len().min(limit)]);
+    let newest = view.newest(chosen.clone(), after, through, limit).await.unwrap();
+    assert_eq!(&newest, &union[union.len().saturating_sub(limit)..]);
+    let count: usize = model
+        .iter()
+        .filter(|(sequence, _)| within(*sequence))
+        .map(|(_, of)| of.intersection(&members).count())
+        .sum();
+    assert_eq!(view.count(&chosen, after, through).await.unwrap(), count as u64);
+    if let Some(both) = members.first().zip(members.last()) {
+        let both = <[&usize; 2]>::from(both);
+        let count = model
+            .iter()
+            .filter(|(sequence, of)| within(*sequence) && both.iter().all(|member| of.contains(member)))
+            .count();
+        let counted = view
+            .count_in_both(
+                both.map(|member| streams()[*member].clone()),
+                after,
+                through,
+                limit,
+            )
+            .await
+            .unwrap();
+        assert_eq!(counted, count.min(limit) as u64);
+    }
+    for member in members {
+        let mut expected: Vec<Sequence> = model
+            .iter()
+            .filter(|(sequence, of)| after < *sequence && *sequence < through && of.contains(&member))
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        let bounds = Bounds {
+            after,
+            before: through,
+        };
+        let passed = usize::try_from(offset).unwrap();
+        for direction in [Direction::Forward, Direction::Backward] {
+            let stream = streams()[member].clone();
+            let page = view.page(stream, bounds, direction, offset, limit).await.unwrap();
+            let wanted: Vec<_> = expected.iter().skip(passed).take(limit).copied().collect();
+            assert_eq!(page, wanted);
+            expected.reverse();
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_agrees_with_a_plain_list(
-        log in prop::collection::vec((1_u64..4, prop::collection::btree_set(0_usize..5, 0..4)), 0..400),
-        commits in 1_usize..200,
-        questions in prop::collection::vec(
-            (prop::collection::btree_set(0_usize..5, 0..5), 0_u64..900, 0_u64..900, 0_usize..60, 0_u64..20), 1..12),
+        first in growth(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..250), 0..4),
+        then in growth(),
+        commits in 1_usize..300,
+        questions in prop::collection::vec(question(), 3..12),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut sequence = 0;
-        let mut model = Vec::new();
-        for (step, members) in log {
-            sequence += step;
-            model.push((Sequence::new(sequence), members));
-        }
         let directory = tempfile::tempdir().unwrap();
         let (view, _) = View::open(directory.path(), LOG, Sequence::MAX, Execution::Inline).unwrap();
+        let mut model = Model::new();
         runtime.block_on(async {
-            for chunk in model.chunks(commits) {
-                let listed = |members: &BTreeSet<usize>| members.iter().map(|it| streams()[*it].clone()).collect();
-                let events = chunk.iter().map(|(sequence, members)| event(sequence.get(), listed(members))).collect();
-                view.commit(update(chunk.last().unwrap().0.get(), events)).await.unwrap();
+            grow(&view, &mut model, first, commits).await;
+            for question in questions.clone() {
+                ask(&view, &model, question).await;
             }
-            for (members, after, through, limit, offset) in questions {
-                let (after, through) = (Sequence::new(after), Sequence::new(through));
-                let chosen: Vec<Stream> = members.iter().map(|it| streams()[*it].clone()).collect();
-                let within = |sequence: Sequence| after < sequence && sequence <= through;
-                let union: Vec<Sequence> = model.iter()
-                    .filter(|(sequence, of)| within(*sequence) && !of.is_disjoint(&members))
-                    .map(|(sequence, _)| *sequence)
-                    .collect();
-                let merged = view.merge(chosen.clone(), after, through, limit).await.unwrap();
-                prop_assert_eq!(&merged, &union[..union.len().min(limit)]);
-                let newest = view.newest(chosen.clone(), after, through, limit).await.unwrap();
-                prop_assert_eq!(&newest, &union[union.len().saturating_sub(limit)..]);
-                let count: usize = model.iter()
-                    .filter(|(sequence, _)| within(*sequence))
-                    .map(|(_, of)| of.intersection(&members).count())
-                    .sum();
-                let counted = view.count(&chosen, after, through).await.unwrap();
-                prop_assert_eq!(counted, u64::try_from(count).unwrap());
-
-                for member in members {
-                    let mut expected: Vec<Sequence> = model.iter()
-                        .filter(|(sequence, of)| after < *sequence && *sequence < through && of.contains(&member))
-                        .map(|(sequence, _)| *sequence)
-                        .collect();
-                    let bounds = Bounds { after, before: through };
-                    let passed = usize::try_from(offset).unwrap();
-                    for direction in [Direction::Forward, Direction::Backward] {
-                        let stream = streams()[member].clone();
-                        let page = view.page(stream, bounds, direction, offset, limit).await.unwrap();
-                        let wanted: Vec<_> = expected.iter().skip(passed).take(limit).copied().collect();
-                        prop_assert_eq!(page, wanted);
-                        expected.reverse();
-                    }
+            for (index, length) in cuts {
+                if model.is_empty() {
+                    break;
                 }
+                let from = index.index(model.len());
+                let through = model.len().min(from + length);
+                let removed = model.drain(from..through).map(|(sequence, members)| Unlisted {
+                    event: of_model(sequence, &members),
+                    fate: Fate::Removed,
+                    counted: true,
+                });
+                view.unlist(removed.collect()).await.unwrap();
             }
-            Ok(())
-        })?;
+            for question in questions.clone() {
+                ask(&view, &model, question).await;
+            }
+            grow(&view, &mut model, then, commits).await;
+            for question in questions.clone() {
+                ask(&view, &model, question).await;
+            }
+            // What is remembered of the ends of streams is what the file has.
+            drop(view);
+            let (view, _) = View::open(directory.path(), LOG, Sequence::MAX, Execution::Inline).unwrap();
+            for question in questions {
+                ask(&view, &model, question).await;
+            }
+        });
     }
+}
+
+#[tokio::test]
+async fn a_block_that_is_not_in_its_format_has_the_view_built_anew() {
+    let spoiled = || async {
+        let directory = a_used_view().await;
+        let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
+        connection.execute("UPDATE blocks SET rest = x'80'", []).unwrap();
+        directory
+    };
+    let directory = spoiled().await;
+    let (view, _) = open(&directory, 9);
+    let bounds = Bounds::default();
+    let error = view
+        .page(Stream::Everyone, bounds, Direction::Forward, 0, 9)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    drop(view);
+    started_over(&open(&directory, 9).1, &[("alice", 2), ("bob", 5)]);
+
+    let directory = spoiled().await;
+    let (view, _) = open(&directory, 9);
+    let next = update(6, vec![event(6, vec![Stream::Everyone])]);
+    let error = view.commit(next.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    drop(view);
+    let (view, loaded) = open(&directory, 9);
+    started_over(&loaded, &[("alice", 2), ("bob", 5)]);
+    view.commit(next).await.unwrap();
+    assert_eq!(all_of(&view, Stream::Everyone).await, sequences([6]));
+}
+
+#[tokio::test]
+async fn a_stream_takes_a_row_for_each_commit_that_it_grows_in_at_most() {
+    let directory = tempfile::tempdir().unwrap();
+    let (view, _) = open(&directory, 9_999);
+    let to_bob = || {
+        vec![
+            Stream::Inbox(agent("bob")),
+            Stream::Conversation(agent("alice"), agent("bob")),
+        ]
+    };
+    let writer = Connection::open(directory.path().join(View::FILE)).unwrap();
+    let rows = |table: &str| -> i64 {
+        writer
+            .query_one(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            .unwrap()
+    };
+    for commit in 0..4 {
+        let events = (1..=250).map(|number| event(commit * 250 + number, to_bob()));
+        view.commit(update((commit + 1) * 250, events.collect()))
+            .await
+            .unwrap();
+        // A block of neighbours has 513 entries.
+        assert_eq!(rows("blocks"), if commit < 2 { 2 } else { 4 });
+        assert_eq!(rows("conversations"), 2);
+    }
+    assert_eq!(
+        all_of(&view, Stream::Inbox(agent("bob"))).await,
+        sequences(1..=1_000)
+    );
 }
 
 fn noting(sequence: u64, note: Note) -> Indexed {
@@ -748,12 +929,28 @@ fn told(history: &[Indexed], kind: u8, pick: prop::sample::Index) -> Indexed {
     }
 }
 
+/// What streams list.
+fn listed(connection: &Connection) -> Vec<String> {
+    let mut statement = connection
+        .prepare("SELECT name, first, rest FROM blocks JOIN streams ON id = stream ORDER BY 1, 2")
+        .unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let name: String = row.get(0).unwrap();
+        let rest: Vec<u8> = row.get(2).unwrap();
+        let block = Block::read(row.get(1).unwrap(), &rest).unwrap();
+        let mut steps = Steps::of(&block, Direction::Forward);
+        found.extend(std::iter::from_fn(|| steps.next(&block)).map(|entry| format!("entry {name} {entry}")));
+    }
+    found
+}
+
 /// What is in a view, whatever its rows are numbered by.
 fn contents(directory: &TempDir) -> Vec<String> {
     let connection = Connection::open(directory.path().join(View::FILE)).unwrap();
-    let mut found = Vec::new();
+    let mut found = listed(&connection);
     for rows in [
-        "SELECT 'entry', name, sequence FROM entries JOIN streams ON id = stream ORDER BY 2, 3",
         "SELECT 'event', event_id, sequence FROM events ORDER BY 2",
         "SELECT 'edit', message, sequence FROM edits ORDER BY 2, 3",
         "SELECT 'deletion', event_id, 0 FROM deletions ORDER BY 2",
@@ -763,7 +960,7 @@ fn contents(directory: &TempDir) -> Vec<String> {
         "SELECT 'posts', channel, posts FROM tallies WHERE posts <> 0 ORDER BY 2",
         "SELECT 'replies', channel, replies FROM tallies WHERE replies <> 0 ORDER BY 2",
         "SELECT 'threads', channel, threads FROM tallies WHERE threads <> 0 ORDER BY 2",
-        "SELECT 'unused stream', name, 0 FROM streams WHERE id NOT IN (SELECT stream FROM entries)",
+        "SELECT 'unused stream', name, 0 FROM streams WHERE id NOT IN (SELECT stream FROM blocks)",
     ] {
         let mut statement = connection.prepare(rows).unwrap();
         let rows = statement.query_map([], |row| {

@@ -1,32 +1,20 @@
 //! The one connection that changes a view.
 
-use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::ends::Ends;
 use super::tally::Additions;
-use super::{EventKind, Indexed, StateChange, Stream, Unlisted, Update, index, notes, removal};
+use super::{EventKind, Indexed, StateChange, Stream, Unlisted, Update, notes, removal};
 use crate::database::{self, to_integer};
-
-/// Most streams whose ends are kept in memory, a few MB. Beyond it all are forgotten and read again when needed: rarer
-/// and simpler than choosing.
-const CACHED_STREAMS: usize = 50_000;
 
 #[derive(Debug)]
 pub(super) struct Writer {
     connection: Connection,
     applied: Sequence,
-    /// Ends of streams; as the last commit left them.
-    ends: HashMap<Stream, End>,
-}
-
-/// The end of a stream.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    id: i64,
-    sequence: i64,
-    position: i64,
+    ends: Ends,
 }
 
 impl Writer {
@@ -34,7 +22,7 @@ impl Writer {
         Self {
             connection,
             applied,
-            ends: HashMap::new(),
+            ends: Ends::default(),
         }
     }
 
@@ -87,7 +75,7 @@ impl Writer {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for unlisted in listed {
             for stream in &unlisted.event.streams {
-                self.ends.remove(stream);
+                self.ends.forget(stream);
             }
         }
         removal::unlist(&transaction, listed)?;
@@ -137,7 +125,7 @@ impl Writer {
 /// Lists the events after those that were applied before.
 fn index_events(
     transaction: &Transaction<'_>,
-    ends: &mut HashMap<Stream, End>,
+    ends: &mut Ends,
     applied: Sequence,
     events: &[Indexed],
 ) -> rusqlite::Result<()> {
@@ -147,19 +135,20 @@ fn index_events(
              (event_id, sequence, source, digest, destination, thread, kind, titled, audience, root, hops, time_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
-    let mut in_stream =
-        transaction.prepare_cached("INSERT INTO entries (stream, sequence, position) VALUES (?1, ?2, ?3)")?;
     let mut additions = Additions::default();
+    let mut destination = String::new();
     for event in events.iter().filter(|event| applied < event.sequence) {
         let sequence = to_integer(event.sequence);
         let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
         let audience = audience.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        destination.clear();
+        write!(destination, "{}", event.destination).expect("a string takes everything");
         let is_new = by_id.execute((
             event.event_id.as_str(),
             sequence,
             event.source.as_str(),
             event.digest.as_bytes().as_slice(),
-            event.destination.to_string(),
+            &destination,
             event.thread.as_ref().map(AsRef::<str>::as_ref),
             event.kind.stored(),
             event.titled,
@@ -177,20 +166,13 @@ fn index_events(
         }
         let mut begins = false;
         for stream in &event.streams {
-            let end = end_of(transaction, ends, stream)?;
             // A stream that is named twice has the event once.
-            if end.sequence < sequence {
-                end.sequence = sequence;
-                end.position += 1;
-                in_stream.execute((end.id, end.sequence, end.position))?;
-                begins |= matches!(stream, Stream::Thread(_)) && end.position == 1;
-            }
-            if let Stream::Conversation(one, other) = stream {
-                notes::converse(transaction, one, other, sequence)?;
-            }
+            let position = ends.append(transaction, stream, sequence)?;
+            begins |= matches!(stream, Stream::Thread(_)) && position == Some(1);
         }
         additions.take(event, begins);
     }
+    ends.write(transaction)?;
     additions.write(transaction)
 }
 
@@ -219,37 +201,4 @@ fn release(transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<(
             event.chain.time_ms.cast_signed(),
         ))?;
     Ok(())
-}
-
-fn end_of<'a>(
-    transaction: &Transaction<'_>,
-    ends: &'a mut HashMap<Stream, End>,
-    stream: &Stream,
-) -> rusqlite::Result<&'a mut End> {
-    if !ends.contains_key(stream) {
-        if CACHED_STREAMS <= ends.len() {
-            ends.clear();
-        }
-        ends.insert(stream.clone(), find_end(transaction, stream)?);
-    }
-    Ok(ends.get_mut(stream).expect("it was put there"))
-}
-
-fn find_end(transaction: &Transaction<'_>, stream: &Stream) -> rusqlite::Result<End> {
-    if let Some(id) = index::stream_id(transaction, stream)? {
-        let (sequence, position) = index::last_entry(transaction, id, i64::MAX)?.unwrap_or_default();
-        return Ok(End {
-            id,
-            sequence,
-            position,
-        });
-    }
-    transaction
-        .prepare_cached("INSERT INTO streams (name) VALUES (?1)")?
-        .execute([stream.stored_name()])?;
-    Ok(End {
-        id: transaction.last_insert_rowid(),
-        sequence: 0,
-        position: 0,
-    })
 }

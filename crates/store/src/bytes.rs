@@ -4,16 +4,16 @@ use crate::database;
 
 /// What was read is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Damage;
+pub(crate) struct Damage;
 
 impl From<Damage> for rusqlite::Error {
     fn from(_: Damage) -> Self {
-        database::unreadable(0, "a part of the search index is not in its format")
+        database::unreadable(0, "a block is not in its format")
     }
 }
 
 /// Writes a number, seven bits a byte, the lowest first.
-pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while 0x80 <= number {
         bytes.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -22,7 +22,7 @@ pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Takes a number that [`put`] wrote.
-pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Damage> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damage> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(Damage)?;
@@ -36,12 +36,12 @@ pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Damage> {
 }
 
 /// Takes a number that counts something in memory.
-pub(super) fn take_size(bytes: &mut &[u8]) -> Result<usize, Damage> {
+pub(crate) fn take_size(bytes: &mut &[u8]) -> Result<usize, Damage> {
     usize::try_from(take(bytes)?).map_err(|_| Damage)
 }
 
 /// Takes so many bytes.
-pub(super) fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Damage> {
+pub(crate) fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a [u8], Damage> {
     let (slice, rest) = bytes.split_at_checked(length).ok_or(Damage)?;
     *bytes = rest;
     Ok(slice)
@@ -49,11 +49,11 @@ pub(super) fn take_slice<'a>(bytes: &mut &'a [u8], length: usize) -> Result<&'a 
 
 /// Numbers of one width, each found by its index.
 #[derive(Debug)]
-pub(super) struct Column(Vec<u8>);
+pub(crate) struct Column(Vec<u8>);
 
 impl Column {
     /// Writes numbers in as many bytes as the largest needs; the first byte tells the width.
-    pub(super) fn write(numbers: &[u64]) -> Vec<u8> {
+    pub(crate) fn write(numbers: &[u64]) -> Vec<u8> {
         let largest = numbers.iter().copied().max().unwrap_or(0);
         let width = (8 - largest.leading_zeros() as usize / 8).max(1);
         let mut bytes = Vec::with_capacity(1 + numbers.len() * width);
@@ -65,7 +65,7 @@ impl Column {
     }
 
     /// The numbers that were written.
-    pub(super) fn read(bytes: Vec<u8>) -> Result<Self, Damage> {
+    pub(crate) fn read(bytes: Vec<u8>) -> Result<Self, Damage> {
         match bytes.split_first() {
             Some((width @ 1..=8, numbers)) if numbers.len() % usize::from(*width) == 0 => Ok(Self(bytes)),
             _ => Err(Damage),
@@ -77,12 +77,12 @@ impl Column {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         (self.0.len() - 1) / self.width()
     }
 
     /// The number at an index.
-    pub(super) fn get(&self, index: usize) -> Result<u64, Damage> {
+    pub(crate) fn get(&self, index: usize) -> Result<u64, Damage> {
         let (width, mut number) = (self.width(), [0; 8]);
         let start = 1 + index * width;
         let bytes = self.0.get(start..start + width).ok_or(Damage)?;
@@ -90,7 +90,7 @@ impl Column {
         Ok(u64::from_le_bytes(number))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<u64, Damage>> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<u64, Damage>> + '_ {
         (0..self.len()).map(|index| self.get(index))
     }
 }
