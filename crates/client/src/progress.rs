@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 use crate::seen::{Key, Mark, Seen};
 
-/// This many handled events are acknowledged even though more wait.
-const ACKNOWLEDGE_AFTER: usize = 64;
+/// This many handled events are acknowledged even though more wait, so that the window of the server never fills up with
+/// what is handled.
+const ACKNOWLEDGE_AFTER: usize = WINDOW / 4;
 
 /// A server keeps to its window; one that sends this much more is broken, and memory has a bound.
 const MAX_IN_FLIGHT: usize = 4 * WINDOW;
