@@ -63,14 +63,15 @@ impl Lanes {
         self.queues.lock().expect("poisoned")
     }
 
-    /// Queues events behind the earlier ones of their sources; what that takes runs on this runtime. What a stopped
-    /// session brings is forgotten.
+    /// Queues events of one session behind the earlier ones of their sources; what that takes runs on this runtime. What
+    /// a stopped session brings is forgotten.
     pub(crate) fn push(self: &Arc<Self>, jobs: Vec<Job>, runtime: &runtime::Handle) {
         let mut queues = self.queues();
+        let stopped = self.stopped.load(Ordering::Relaxed);
+        if jobs.first().is_none_or(|job| job.session <= stopped) {
+            return;
+        }
         for job in jobs {
-            if job.session <= self.stopped.load(Ordering::Relaxed) {
-                continue;
-            }
             if let Some(queue) = queues.get_mut(&job.event.source_id) {
                 queue.push_back(job);
                 continue;
