@@ -452,7 +452,7 @@ impl Core {
             hub: Arc::new(Hub::default()),
             link: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
-            lanes: Arc::new(Lanes::new(&seen, &tasks, &cancel)),
+            lanes: Arc::new(Lanes::new(&tasks, &cancel)),
             seen,
             tasks,
             cancel,

@@ -7,7 +7,9 @@ pub(crate) mod http;
 pub(crate) mod tls;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -214,34 +216,36 @@ impl Sender {
 }
 
 impl Receiver {
-    /// The next frame.
-    ///
-    /// # Cancel safety
-    ///
-    /// No frame is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Result<ServerFrame, Broken> {
+    /// The next frame, and the text it was. No frame is lost when nobody waits for it any more.
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(ServerFrame, Utf8Bytes), Broken>> {
         loop {
-            match self.0.next().await {
-                Some(Ok(Message::Text(text))) => return ServerFrame::decode(&text).map_err(Broken::Protocol),
-                Some(Ok(Message::Close(_))) | None => return Err(Broken::Closed),
+            return Poll::Ready(match ready!(self.0.poll_next_unpin(context)) {
+                Some(Ok(Message::Text(text))) => match ServerFrame::decode(&text) {
+                    Ok(frame) => Ok((frame, text)),
+                    Err(error) => Err(Broken::Protocol(error)),
+                },
+                Some(Ok(Message::Close(_))) | None => Err(Broken::Closed),
                 // WebSocket's own pings are answered underneath; bytes are no part of the protocol.
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => continue,
                 Some(Err(WebSocketError::ConnectionClosed | WebSocketError::AlreadyClosed)) => {
-                    return Err(Broken::Closed);
+                    Err(Broken::Closed)
                 }
-                Some(Err(error)) => return Err(error.into()),
-            }
+                Some(Err(error)) => Err(error.into()),
+            });
         }
     }
 
     async fn welcome(&mut self) -> Result<Welcome, ConnectError> {
-        match self.next().await {
-            Ok(ServerFrame::Welcome(welcome)) => Ok(*welcome),
-            Ok(ServerFrame::Goodbye(dismissal)) => Err(ConnectError::Refused(ErrorBody::new(
+        match poll_fn(|context| self.poll_next(context)).await {
+            Ok((ServerFrame::Welcome(welcome), _)) => Ok(*welcome),
+            Ok((ServerFrame::Goodbye(dismissal), _)) => Err(ConnectError::Refused(ErrorBody::new(
                 dismissal.code,
                 dismissal.message,
             ))),
-            Ok(ServerFrame::Error(error)) => Err(ConnectError::Refused(error)),
+            Ok((ServerFrame::Error(error), _)) => Err(ConnectError::Refused(error)),
             Ok(_) => Err(ConnectError::Protocol(ErrorBody::new(
                 openagents_protocol::ErrorCode::UnexpectedFrame,
                 "another frame came before the welcome",

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use openagents_protocol::Event;
 
-use crate::hub::Hub;
+use crate::hub::{Arrived, Hub, Lookback};
 use crate::progress::Ticket;
 
 /// Every event, in the order of the log; made by [`crate::AgentClient::deliveries`].
@@ -23,15 +23,15 @@ use crate::progress::Ticket;
 pub struct Deliveries {
     hub: Arc<Hub>,
     queue: Arc<Queue>,
-    /// What arrived shortly before it began, oldest first; for waits only.
-    lookback: VecDeque<Arc<Event>>,
+    /// For waits only.
+    lookback: Lookback,
 }
 
 /// One event that was handed over; from [`Deliveries::next_batch`].
 ///
 /// Dropped without [`Delivery::finish`], the event counts as unhandled and comes again in another session.
 pub struct Delivery {
-    event: Arc<Event>,
+    arrived: Arrived,
     /// None for what was looked back at: that was handed to others before.
     ticket: Option<Ticket>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    events: VecDeque<(Arc<Event>, Ticket)>,
+    events: VecDeque<(Arrived, Ticket)>,
     waker: Option<Waker>,
     end: Option<End>,
 }
@@ -66,14 +66,14 @@ impl Deliveries {
         Self {
             hub: Arc::clone(hub),
             queue,
-            lookback: VecDeque::new(),
+            lookback: Lookback::none(hub),
         }
     }
 
     /// What a wait looks at: what no wait returned yet, then everything from now on.
     pub(crate) fn looking_back(hub: &Arc<Hub>) -> Self {
         let queue = Arc::new(Queue::default());
-        let lookback = hub.add_stream_looking_back(&queue).into();
+        let lookback = hub.add_stream_looking_back(&queue);
         Self {
             hub: Arc::clone(hub),
             queue,
@@ -97,16 +97,18 @@ impl Deliveries {
         limit: usize,
     ) -> Poll<Option<Vec<Delivery>>> {
         let limit = limit.max(1);
-        if !self.lookback.is_empty() {
-            let taken = self.lookback.drain(..limit.min(self.lookback.len()));
-            let seen = taken.map(|event| Delivery { event, ticket: None });
+        if let Some(earlier) = self.lookback.next_batch(limit) {
+            let seen = earlier.into_iter().map(|arrived| Delivery {
+                arrived,
+                ticket: None,
+            });
             return Poll::Ready(Some(seen.collect()));
         }
         let mut state = self.queue.state();
         if !state.events.is_empty() {
             let count = limit.min(state.events.len());
-            let new = state.events.drain(..count).map(|(event, ticket)| Delivery {
-                event,
+            let new = state.events.drain(..count).map(|(arrived, ticket)| Delivery {
+                arrived,
                 ticket: Some(ticket),
             });
             return Poll::Ready(Some(new.collect()));
@@ -121,7 +123,7 @@ impl Deliveries {
     /// A wait ends with this event, so that later waits do not look back at it. False if it was looked back at
     /// and another wait returned it in the meantime.
     pub fn claim(&self, delivery: &Delivery) -> bool {
-        let found = self.hub.claim(&delivery.event);
+        let found = self.hub.claim(&delivery.arrived);
         found || delivery.ticket.is_some()
     }
 
@@ -150,7 +152,7 @@ impl fmt::Debug for Deliveries {
 impl Delivery {
     /// The event.
     pub fn event(&self) -> &Arc<Event> {
-        &self.event
+        &self.arrived.event
     }
 
     /// Whether handling it still counts. False when its session is over: it comes again in the next one.
@@ -183,7 +185,7 @@ impl Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("Delivery");
-        shown.field("event", &self.event).finish_non_exhaustive()
+        shown.field("event", &self.arrived.event).finish_non_exhaustive()
     }
 }
 
@@ -192,10 +194,10 @@ impl Queue {
         self.state.lock().expect("poisoned")
     }
 
-    pub(crate) fn push(&self, event: Arc<Event>, ticket: Ticket) {
+    pub(crate) fn push(&self, arrived: Arrived, ticket: Ticket) {
         let mut state = self.state();
         match state.end {
-            None => state.events.push_back((event, ticket)),
+            None => state.events.push_back((arrived, ticket)),
             Some(End::Unread) => {
                 drop(state);
                 return ticket.finish();
@@ -219,7 +221,7 @@ impl Queue {
         drop(self.end(End::Closed));
     }
 
-    fn end(&self, end: End) -> VecDeque<(Arc<Event>, Ticket)> {
+    fn end(&self, end: End) -> VecDeque<(Arrived, Ticket)> {
         let mut state = self.state();
         state.end.get_or_insert(end);
         let (unread, waker) = (std::mem::take(&mut state.events), state.waker.take());

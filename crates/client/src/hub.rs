@@ -1,9 +1,11 @@
 //! Who wants to know what: handlers, streams, waits and questions of one client, whatever it is connected to.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use openagents_protocol::frame::ServerFrame;
 use openagents_protocol::{Event, Sequence};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -12,6 +14,9 @@ use crate::answer::{Answers, Asked};
 use crate::deliveries::Queue;
 use crate::handler::Handler;
 use crate::recent::Recent;
+
+/// How many events a wait that looks back reads at once: it mostly ends with one of the first.
+const LOOKED_AT_ONCE: usize = 8;
 
 /// The interests of one client.
 ///
@@ -27,7 +32,7 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct State {
-    audience: Audience,
+    audience: Arc<Audience>,
     answers: Answers,
     recent: Recent,
     next_id: u64,
@@ -36,9 +41,25 @@ struct State {
 /// Everybody who may want an event, as of one moment.
 #[derive(Clone, Default)]
 pub(crate) struct Audience {
+    /// By themselves, since jobs keep them while handlers run.
     pub(crate) handlers: Arc<Vec<Arc<Handler>>>,
-    pub(crate) streams: Arc<Vec<Arc<Queue>>>,
-    pub(crate) conditions: Arc<Vec<Arc<Condition>>>,
+    pub(crate) streams: Vec<Arc<Queue>>,
+    pub(crate) conditions: Vec<Arc<Condition>>,
+}
+
+/// An event that arrived.
+#[derive(Clone)]
+pub(crate) struct Arrived {
+    pub(crate) event: Arc<Event>,
+    /// Its number among what may be looked back at; none where it answered a question.
+    pub(crate) number: Option<u64>,
+}
+
+/// What arrived shortly before a wait began, oldest first.
+pub(crate) struct Lookback {
+    hub: Arc<Hub>,
+    /// The numbers that were not looked at yet.
+    numbers: Range<u64>,
 }
 
 /// A wait for the first event for which something is true.
@@ -54,8 +75,7 @@ pub(crate) struct Wait {
     hub: Arc<Hub>,
     condition: Arc<Condition>,
     pub(crate) receiver: oneshot::Receiver<Arc<Event>>,
-    /// What arrived shortly before it began.
-    lookback: Vec<Arc<Event>>,
+    lookback: Lookback,
 }
 
 /// An open question; dropping it ends it.
@@ -72,8 +92,8 @@ impl Hub {
 
     /// Whether a handler wants events of the workspace itself by name.
     pub(crate) fn follows_system(&self) -> bool {
-        let handlers = Arc::clone(&self.state().audience.handlers);
-        handlers.iter().any(|handler| handler.names_system())
+        let audience = Arc::clone(&self.state().audience);
+        audience.handlers.iter().any(|handler| handler.names_system())
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -90,13 +110,13 @@ impl Hub {
         let mut state = self.state();
         let id = state.new_id();
         let handler = Arc::new(make(id));
-        Arc::make_mut(&mut state.audience.handlers).push(handler);
+        Arc::make_mut(&mut state.audience_mut().handlers).push(handler);
         id
     }
 
     pub(crate) fn unregister(&self, id: u64) -> bool {
         let mut state = self.state();
-        let handlers = Arc::make_mut(&mut state.audience.handlers);
+        let handlers = Arc::make_mut(&mut state.audience_mut().handlers);
         let removed = handlers
             .iter()
             .position(|handler| handler.id == id)
@@ -106,19 +126,26 @@ impl Hub {
     }
 
     pub(crate) fn add_stream(&self, queue: &Arc<Queue>) {
-        Arc::make_mut(&mut self.state().audience.streams).push(Arc::clone(queue));
+        self.state().audience_mut().streams.push(Arc::clone(queue));
     }
 
     /// The same for a wait. Every event is either in what is returned or pushed to the queue.
-    pub(crate) fn add_stream_looking_back(&self, queue: &Arc<Queue>) -> Vec<Arc<Event>> {
+    pub(crate) fn add_stream_looking_back(self: &Arc<Self>, queue: &Arc<Queue>) -> Lookback {
         let mut state = self.state();
-        Arc::make_mut(&mut state.audience.streams).push(Arc::clone(queue));
-        state.recent.events(Instant::now())
+        state.audience_mut().streams.push(Arc::clone(queue));
+        let numbers = 0..state.recent.end();
+        drop(state);
+        Lookback {
+            hub: Arc::clone(self),
+            numbers,
+        }
     }
 
     /// A wait returns this event; false if it is not among those that no wait returned yet.
-    pub(crate) fn claim(&self, event: &Arc<Event>) -> bool {
-        self.state().recent.take(event)
+    pub(crate) fn claim(&self, arrived: &Arrived) -> bool {
+        arrived
+            .number
+            .is_some_and(|number| self.state().recent.take(number))
     }
 
     /// A wait ended without an event: later waits look no further back.
@@ -127,7 +154,10 @@ impl Hub {
     }
 
     pub(crate) fn remove_stream(&self, queue: &Arc<Queue>) {
-        Arc::make_mut(&mut self.state().audience.streams).retain(|other| !Arc::ptr_eq(other, queue));
+        self.state()
+            .audience_mut()
+            .streams
+            .retain(|other| !Arc::ptr_eq(other, queue));
     }
 
     /// Opens a wait. Every event is either in its lookback or offered to it.
@@ -139,14 +169,17 @@ impl Hub {
             holds,
             sender: Mutex::new(Some(sender)),
         });
-        Arc::make_mut(&mut state.audience.conditions).push(Arc::clone(&condition));
-        let lookback = state.recent.events(Instant::now());
+        state.audience_mut().conditions.push(Arc::clone(&condition));
+        let numbers = 0..state.recent.end();
         drop(state);
         Wait {
             hub: Arc::clone(self),
             condition,
             receiver,
-            lookback,
+            lookback: Lookback {
+                hub: Arc::clone(self),
+                numbers,
+            },
         }
     }
 
@@ -160,22 +193,32 @@ impl Hub {
         }
     }
 
-    /// An event arrived: serves the questions and tells who else may want it.
-    pub(crate) fn announce(&self, arrived: Instant, event: &Arc<Event>) -> Audience {
+    /// Events arrived, in this order, at these times and in these frames: serves the questions and tells who else may
+    /// want them. What is returned has the number of each for a look back; none where it answered a question.
+    pub(crate) fn announce<'a>(
+        &self,
+        events: impl Iterator<Item = (Instant, &'a Arc<Event>, &'a str)>,
+    ) -> (Vec<Option<u64>>, Arc<Audience>) {
         let mut state = self.state();
-        if !state.answers.offer(event) {
-            state.recent.push(arrived, event);
-        }
-        state.audience.clone()
+        let State { answers, recent, .. } = &mut *state;
+        let numbers = events.map(|(arrived, event, frame)| {
+            let answered = answers.offer(event);
+            (!answered).then(|| recent.push(arrived, event.sequence, frame))
+        });
+        (numbers.collect(), Arc::clone(&state.audience))
     }
 
-    /// Serves a wait if its condition holds.
-    pub(crate) fn serve(&self, condition: &Arc<Condition>, event: &Arc<Event>) {
+    /// Serves a wait if its condition holds and nothing did before.
+    pub(crate) fn serve(&self, condition: &Arc<Condition>, arrived: &Arrived) {
+        let event = &arrived.event;
+        if !condition.is_open() {
+            return;
+        }
         let holds = catch_unwind(AssertUnwindSafe(|| (condition.holds)(event)));
         match holds {
             Ok(false) => {}
             Ok(true) => {
-                self.claim(event);
+                self.claim(arrived);
                 condition.satisfy(event);
                 self.end_wait(condition);
             }
@@ -185,7 +228,7 @@ impl Hub {
 
     fn end_wait(&self, condition: &Arc<Condition>) {
         let mut state = self.state();
-        let conditions = Arc::make_mut(&mut state.audience.conditions);
+        let conditions = &mut state.audience_mut().conditions;
         let index = conditions.iter().position(|other| other.id == condition.id);
         let removed = index.map(|index| conditions.remove(index));
         drop(state);
@@ -202,22 +245,27 @@ impl Hub {
     /// A new session begins: what the streams have not yielded comes again.
     pub(crate) fn begin_session(&self) {
         self.state().recent.clear();
-        let streams = Arc::clone(&self.state().audience.streams);
-        streams.iter().for_each(|stream| stream.clear());
+        let audience = Arc::clone(&self.state().audience);
+        for stream in &audience.streams {
+            stream.clear();
+        }
     }
 
     /// Nothing comes any more: waits, questions and streams end.
     pub(crate) fn close(&self) {
         let mut state = self.state();
-        let conditions = std::mem::take(&mut state.audience.conditions);
-        let streams = std::mem::take(&mut state.audience.streams);
+        let audience = state.audience_mut();
+        let conditions = std::mem::take(&mut audience.conditions);
+        let streams = std::mem::take(&mut audience.streams);
         state.answers.close_all();
         state.recent.clear();
         drop(state);
-        for condition in conditions.iter() {
+        for condition in &conditions {
             drop(condition.sender.lock().expect("poisoned").take());
         }
-        streams.iter().for_each(|stream| stream.close());
+        for stream in &streams {
+            stream.close();
+        }
     }
 }
 
@@ -226,9 +274,18 @@ impl State {
         self.next_id += 1;
         self.next_id
     }
+
+    /// The audience of what comes from here on.
+    fn audience_mut(&mut self) -> &mut Audience {
+        Arc::make_mut(&mut self.audience)
+    }
 }
 
 impl Condition {
+    fn is_open(&self) -> bool {
+        self.sender.lock().expect("poisoned").is_some()
+    }
+
     fn satisfy(&self, event: &Arc<Event>) {
         if let Some(sender) = self.sender.lock().expect("poisoned").take() {
             // Whoever waited may be gone by now.
@@ -237,16 +294,55 @@ impl Condition {
     }
 }
 
+impl Lookback {
+    /// A lookback at nothing.
+    pub(crate) fn none(hub: &Arc<Hub>) -> Self {
+        Self {
+            hub: Arc::clone(hub),
+            numbers: 0..0,
+        }
+    }
+
+    /// The next ones, at most `limit` of them; none when it was all looked at. What another wait returned meanwhile
+    /// is left out.
+    pub(crate) fn next_batch(&mut self, limit: usize) -> Option<Vec<Arrived>> {
+        if self.numbers.is_empty() {
+            return None;
+        }
+        let frames = self
+            .hub
+            .state()
+            .recent
+            .frames(Instant::now(), self.numbers.clone(), limit);
+        let Some((last, _)) = frames.last() else {
+            self.numbers = 0..0;
+            return None;
+        };
+        self.numbers.start = last + 1;
+        let read = |(number, frame): (u64, String)| match ServerFrame::decode(&frame) {
+            Ok(ServerFrame::Event(event)) => Some(Arrived {
+                event,
+                number: Some(number),
+            }),
+            _ => None,
+        };
+        Some(frames.into_iter().filter_map(read).collect())
+    }
+}
+
 impl Wait {
     /// Looks at what arrived shortly before; true if that ended the wait.
     pub(crate) fn look_back(&mut self) -> bool {
-        let found = std::mem::take(&mut self.lookback)
-            .into_iter()
-            .find(|event| (self.condition.holds)(event) && self.hub.claim(event));
-        if let Some(event) = &found {
-            self.condition.satisfy(event);
+        while let Some(earlier) = self.lookback.next_batch(LOOKED_AT_ONCE) {
+            let found = earlier
+                .iter()
+                .find(|arrived| (self.condition.holds)(&arrived.event) && self.hub.claim(arrived));
+            if let Some(found) = found {
+                self.condition.satisfy(&found.event);
+                return true;
+            }
         }
-        found.is_some()
+        false
     }
 
     /// It ends without an event: later waits look no further back.

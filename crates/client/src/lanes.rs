@@ -13,34 +13,9 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cause::Cause;
 use crate::handler::Handler;
 use crate::progress::Ticket;
-use crate::seen::{Mark, Seen};
-
-tokio::task_local! {
-    /// The event whose handler runs.
-    static CURRENT: Arc<Event>;
-}
-
-/// Lets something run as if in the handler of an event.
-pub(crate) async fn in_event<F: Future>(event: Option<Arc<Event>>, future: F) -> F::Output {
-    match event {
-        Some(event) => CURRENT.scope(event, future).await,
-        None => future.await,
-    }
-}
-
-/// The event whose handler runs in this task, if one does.
-pub(crate) fn current_event() -> Option<Arc<Event>> {
-    CURRENT.try_with(Arc::clone).ok()
-}
-
-/// Runs a future as a handler of this event would run: what it sends is linked to the event.
-///
-/// For handlers that run somewhere else, such as those of another language; see [`crate::Deliveries`].
-pub async fn handling<F: Future>(event: Arc<Event>, future: F) -> F::Output {
-    in_event(Some(event), future).await
-}
 
 /// One queue per source that has something to do, each with one task that ends when the queue is empty. Sessions of one
 /// client share them, so that a source keeps its order from one session to the next.
@@ -53,7 +28,6 @@ pub(crate) struct Lanes {
     sessions: AtomicU64,
     /// What sessions up to here queued and what has not begun is forgotten.
     stopped: AtomicU64,
-    seen: Arc<Seen>,
     tasks: TaskTracker,
     cancel: CancellationToken,
 }
@@ -69,13 +43,12 @@ pub(crate) struct Job {
 
 impl Lanes {
     /// Lanes whose tasks run until `cancel` fires.
-    pub(crate) fn new(seen: &Arc<Seen>, tasks: &TaskTracker, cancel: &CancellationToken) -> Self {
+    pub(crate) fn new(tasks: &TaskTracker, cancel: &CancellationToken) -> Self {
         Self {
             queues: Mutex::default(),
             working: TaskTracker::new(),
             sessions: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
-            seen: Arc::clone(seen),
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         }
@@ -90,21 +63,27 @@ impl Lanes {
         self.queues.lock().expect("poisoned")
     }
 
-    /// Queues an event behind the earlier ones of its source; what it takes runs on this runtime. What a stopped session
-    /// brings is forgotten.
-    pub(crate) fn push(self: &Arc<Self>, job: Job, runtime: &runtime::Handle) {
+    /// Queues events of one session behind the earlier ones of their sources; what that takes runs on this runtime. What
+    /// a stopped session brings is forgotten.
+    pub(crate) fn push(self: &Arc<Self>, jobs: Vec<Job>, runtime: &runtime::Handle) {
         let mut queues = self.queues();
-        if job.session <= self.stopped.load(Ordering::Relaxed) {
+        let stopped = self.stopped.load(Ordering::Relaxed);
+        if jobs.first().is_none_or(|job| job.session <= stopped) {
             return;
         }
-        if let Some(queue) = queues.get_mut(&job.event.source_id) {
-            queue.push_back(job);
-            return;
+        for job in jobs {
+            if let Some(queue) = queues.get_mut(&job.event.source_id) {
+                queue.push_back(job);
+                continue;
+            }
+            let source = job.event.source_id.clone();
+            queues.insert(source.clone(), VecDeque::from([job]));
+            self.begin_lane(source, runtime);
         }
-        let source = job.event.source_id.clone();
-        queues.insert(source.clone(), VecDeque::from([job]));
+    }
+
+    fn begin_lane(self: &Arc<Self>, source: String, runtime: &runtime::Handle) {
         let working = self.working.token();
-        drop(queues);
         let (lanes, cancel) = (Arc::clone(self), self.cancel.clone());
         let work = async move {
             // A cancelled lane leaves its events unhandled.
@@ -171,14 +150,22 @@ impl Lanes {
             ticket,
             session: _,
         } = job;
-        let key = event.sequence.map(|_| self.seen.key(&event.event_id));
-        if key.is_some_and(|key| self.seen.is_handled(key)) {
+        if ticket.is_handled() {
             return ticket.finish();
         }
-        for handler in handlers.iter().filter(|handler| handler.wants(&event)) {
-            let given = Event::clone(&event);
-            let call = AssertUnwindSafe(async { handler.call(given).await }).catch_unwind();
-            let mut running = pin!(CURRENT.scope(Arc::clone(&event), call));
+        let cause = Cause::of(&event);
+        let mut left = Some(event);
+        for (index, handler) in handlers.iter().enumerate() {
+            let Some(given) = left.take_if(|event| handler.wants(event)) else {
+                continue;
+            };
+            // The last one that wants it may have it.
+            if handlers[index + 1..].iter().any(|next| next.wants(&given)) {
+                left = Some(Arc::clone(&given));
+            }
+            let call =
+                AssertUnwindSafe(async { handler.call(Arc::unwrap_or_clone(given)).await }).catch_unwind();
+            let mut running = pin!(cause.scope(call));
             let at_once = std::future::poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
             let outcome = match at_once {
                 Poll::Ready(outcome) => outcome,
@@ -190,14 +177,11 @@ impl Lanes {
             };
             let failure = outcome.unwrap_or_else(|_| Some("it panicked".to_owned()));
             if let Some(error) = failure {
-                let (event_name, event_id) = (&event.event_name, &event.event_id);
+                let (event_name, event_id) = (cause.event_name(), cause.event_id());
                 let handler = handler.describe();
                 tracing::warn!(event_name, event_id, handler, error, "a handler failed");
             }
         }
-        if let Some(key) = key {
-            self.seen.mark(key, Mark::Handled);
-        }
-        ticket.finish();
+        ticket.finish_handled();
     }
 }

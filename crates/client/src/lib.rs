@@ -2,6 +2,7 @@
 
 mod answer;
 mod backoff;
+mod cause;
 mod client;
 mod connect;
 mod connector;
@@ -35,6 +36,7 @@ pub use openagents_protocol::{
     Visibility,
 };
 
+pub use cause::handling;
 pub use client::{AgentClient, WeakAgentClient};
 pub use connect::Connect;
 pub use content::IntoContent;
@@ -42,7 +44,6 @@ pub use deliveries::{Deliveries, Delivery};
 pub use dial::{ByteStream, Dial, DialFuture};
 pub use error::{AskError, CallError, ConnectError, FileError, PublishError};
 pub use handler::{HandlerHandle, HandlerOutcome, IntoPatterns};
-pub use lanes::handling;
 pub use send::{PendingPublish, SendEvent};
 pub use stream::EventStream;
 pub use worker::{

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use openagents_protocol::call::{Call, FollowSystem};
@@ -18,7 +19,7 @@ use crate::backoff::Backoff;
 use crate::client::Core;
 use crate::connector::http::Transfer;
 use crate::connector::{Broken, Connector, Opened, Receiver, Sender};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Arrivals, Dispatch, Overrun};
 use crate::error::{CallError, ConnectError, not_connected};
 use crate::hub::Hub;
 use crate::outbox::{Outbox, Repeat};
@@ -39,6 +40,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// How long an acknowledgement may wait for something to be written with it, or for more to acknowledge: one for each
 /// event would cost both sides more than the event itself.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(2);
+
+/// The most events that are handed over together: about what is read at once.
+const TOGETHER: usize = 16;
 
 /// A connection that lived this long makes the next attempts start with short delays again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
@@ -298,46 +302,84 @@ impl Session {
     }
 
     async fn read(&self, mut receiver: Receiver, line: &Line) -> End {
+        let mut arrivals = Arrivals::default();
+        std::future::poll_fn(|context| self.poll_read(context, &mut receiver, line, &mut arrivals)).await
+    }
+
+    /// Takes what is there. Events that come together are handed over together, before what comes after them.
+    fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        receiver: &mut Receiver,
+        line: &Line,
+        arrivals: &mut Arrivals,
+    ) -> Poll<End> {
         loop {
-            let frame = match receiver.next().await {
-                Ok(frame) => frame,
-                Err(Broken::Protocol(error)) => {
-                    // A newer server may say more than we understand.
-                    tracing::warn!(code = %error.code, %error, "a frame from the server could not be read");
-                    continue;
+            let polled = receiver.poll_next(context);
+            if let Poll::Ready(Ok((ServerFrame::Event(event), frame))) = polled {
+                arrivals.push(event, &frame);
+                if arrivals.len() == TOGETHER
+                    && let Err(end) = self.hand_over(line, arrivals)
+                {
+                    return Poll::Ready(end);
                 }
-                Err(_) if self.link.leave.is_cancelled() => return End::Left,
-                Err(broken) => return End::Broken(broken),
+                continue;
+            }
+            let handed_over = self.hand_over(line, arrivals);
+            let Poll::Ready(frame) = polled else {
+                return handed_over.map_or_else(Poll::Ready, |()| Poll::Pending);
             };
-            let now = Instant::now();
-            line.hear(now);
-            match frame {
-                ServerFrame::Event(event) if !self.link.leave.is_cancelled() => {
-                    if self.link.dispatch.arrive(now, *event).is_err() {
-                        let error =
-                            ErrorBody::new(ErrorCode::LimitReached, "more events than the window allows");
-                        return End::Broken(Broken::Protocol(error));
-                    }
-                }
-                ServerFrame::Event(_) => {}
-                ServerFrame::Published(published) => self.published(*published),
-                ServerFrame::Response(response) => self.responded(response),
-                ServerFrame::Ping(served) => {
-                    line.pong.store(true, Ordering::Relaxed);
-                    self.link.wake.notify_one();
-                    self.served(served.through);
-                }
-                ServerFrame::Pong(served) => self.served(served.through),
-                ServerFrame::Goodbye(_) if self.link.leave.is_cancelled() => return End::Left,
-                ServerFrame::Goodbye(dismissal) => {
-                    return End::Dismissed(ErrorBody::new(dismissal.code, dismissal.message));
-                }
-                ServerFrame::Error(error) => {
-                    tracing::warn!(code = %error.code, %error, "the server could not read a frame");
-                }
-                other => tracing::debug!(?other, "unexpected frame"),
+            let frame = frame.map(|(frame, _)| frame);
+            if let Err(end) = handed_over.and_then(|()| self.take(frame, line)) {
+                return Poll::Ready(end);
             }
         }
+    }
+
+    fn hand_over(&self, line: &Line, arrivals: &mut Arrivals) -> Result<(), End> {
+        if arrivals.len() == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        line.hear(now);
+        if self.link.leave.is_cancelled() {
+            arrivals.clear();
+            return Ok(());
+        }
+        self.link.dispatch.arrive(now, arrivals).map_err(|Overrun| {
+            let error = ErrorBody::new(ErrorCode::LimitReached, "more events than the window allows");
+            End::Broken(Broken::Protocol(error))
+        })
+    }
+
+    fn take(&self, frame: Result<ServerFrame, Broken>, line: &Line) -> Result<(), End> {
+        line.hear(Instant::now());
+        match frame {
+            Ok(ServerFrame::Published(published)) => self.published(*published),
+            Ok(ServerFrame::Response(response)) => self.responded(response),
+            Ok(ServerFrame::Ping(served)) => {
+                line.pong.store(true, Ordering::Relaxed);
+                self.link.wake.notify_one();
+                self.served(served.through);
+            }
+            Ok(ServerFrame::Pong(served)) => self.served(served.through),
+            Ok(ServerFrame::Goodbye(_)) if self.link.leave.is_cancelled() => return Err(End::Left),
+            Ok(ServerFrame::Goodbye(dismissal)) => {
+                let reason = ErrorBody::new(dismissal.code, dismissal.message);
+                return Err(End::Dismissed(reason));
+            }
+            Ok(ServerFrame::Error(error)) => {
+                tracing::warn!(code = %error.code, %error, "the server could not read a frame");
+            }
+            Ok(other) => tracing::debug!(?other, "unexpected frame"),
+            Err(Broken::Protocol(error)) => {
+                // A newer server may say more than we understand.
+                tracing::warn!(code = %error.code, %error, "a frame from the server could not be read");
+            }
+            Err(_) if self.link.leave.is_cancelled() => return Err(End::Left),
+            Err(broken) => return Err(End::Broken(broken)),
+        }
+        Ok(())
     }
 
     fn served(&self, through: Sequence) {

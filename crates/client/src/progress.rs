@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 use crate::seen::{Key, Mark, Seen};
 
-/// This many handled events are acknowledged even though more wait.
-const ACKNOWLEDGE_AFTER: usize = 64;
+/// This many handled events are acknowledged even though more wait, so that the window of the server never fills up with
+/// what is handled.
+const ACKNOWLEDGE_AFTER: usize = WINDOW / 4;
 
 /// A server keeps to its window; one that sends this much more is broken, and memory has a bound.
 const MAX_IN_FLIGHT: usize = 4 * WINDOW;
@@ -59,12 +60,14 @@ struct Entry {
     sequence: Sequence,
     /// Handlers and streams that have not finished; the delivery itself counts as one.
     remaining: u32,
+    /// Whether it is noted as handled.
+    noted: bool,
 }
 
 /// What to do with an event that arrived.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    New,
+    /// It is to be delivered, with this ticket.
+    New(Ticket),
     /// It was dispatched before.
     Repeated,
     /// An ephemeral event that finds no room.
@@ -77,9 +80,8 @@ pub(crate) enum Arrival {
 /// it comes again in another session.
 pub(crate) struct Ticket {
     progress: Arc<Progress>,
-    sequence: Option<Sequence>,
-    /// The event; none for an ephemeral one.
-    key: Option<Key>,
+    /// The event and where it is; none for an ephemeral one.
+    stored: Option<(Sequence, Key)>,
     /// The log in which the sequence counts.
     epoch: u64,
 }
@@ -87,15 +89,24 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// This work is over.
     pub(crate) fn finish(self) {
-        if let Some(sequence) = self.sequence {
-            self.progress.complete(sequence, self.key, self.epoch);
-        }
+        self.progress.finish(&self, false);
+    }
+
+    /// This work is over, and it was that of the handlers: they are not called for the event again.
+    pub(crate) fn finish_handled(self) {
+        self.progress.finish(&self, true);
+    }
+
+    /// Whether its handlers were called already, in an earlier session.
+    pub(crate) fn is_handled(&self) -> bool {
+        self.stored
+            .is_some_and(|(_, key)| self.progress.seen.is_handled(key))
     }
 
     /// One more ticket for the same event, while this one is not finished.
     pub(crate) fn another(&self) -> Self {
-        match self.sequence {
-            Some(sequence) => {
+        match self.stored {
+            Some((sequence, _)) => {
                 let mut state = self.progress.state();
                 if state.epoch == self.epoch
                     && let Some(entry) = state.entry(sequence)
@@ -109,8 +120,7 @@ impl Ticket {
         }
         Self {
             progress: Arc::clone(&self.progress),
-            sequence: self.sequence,
-            key: self.key,
+            stored: self.stored,
             epoch: self.epoch,
         }
     }
@@ -140,7 +150,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.sequence.is_none() {
+        if self.stored.is_none() {
             self.progress.ephemeral.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -190,6 +200,7 @@ impl Progress {
             state.workspace.clone_from(&welcome.workspace);
             state.log.clone_from(&welcome.log);
             state.epoch += 1;
+            self.seen.expect_repeats();
             state.in_flight.clear();
             state.received = cursor;
             state.handled = cursor;
@@ -204,15 +215,15 @@ impl Progress {
         state.serve(cursor);
     }
 
-    /// Registers an event that arrived.
-    pub(crate) fn receive(&self, sequence: Option<Sequence>) -> Arrival {
-        let Some(sequence) = sequence else {
+    /// Registers an event that arrived, by its position and what stands for it; neither for an ephemeral one.
+    pub(crate) fn receive(self: &Arc<Self>, stored: Option<(Sequence, Key)>) -> Arrival {
+        let Some((sequence, key)) = stored else {
             // Only the connection adds, so the bound holds.
             if MAX_EPHEMERAL <= self.ephemeral.load(Ordering::Relaxed) {
                 return Arrival::Dropped;
             }
             self.ephemeral.fetch_add(1, Ordering::Relaxed);
-            return Arrival::New;
+            return Arrival::New(self.ticket(None, 0));
         };
         let mut state = self.state();
         if sequence <= state.received {
@@ -226,34 +237,47 @@ impl Progress {
         state.in_flight.push_back(Entry {
             sequence,
             remaining: 1,
+            noted: false,
         });
-        Arrival::New
+        let epoch = state.epoch;
+        drop(state);
+        Arrival::New(self.ticket(Some((sequence, key)), epoch))
     }
 
-    /// The ticket of the delivery of an event that [`Progress::receive`] called new.
-    pub(crate) fn ticket(self: &Arc<Self>, sequence: Option<Sequence>, key: Option<Key>) -> Ticket {
+    fn ticket(self: &Arc<Self>, stored: Option<(Sequence, Key)>, epoch: u64) -> Ticket {
         Ticket {
             progress: Arc::clone(self),
-            sequence,
-            key,
-            epoch: self.state().epoch,
+            stored,
+            epoch,
         }
     }
 
-    fn complete(&self, sequence: Sequence, key: Option<Key>, epoch: u64) {
-        let mut state = self.state();
-        if state.epoch != epoch {
+    fn finish(&self, ticket: &Ticket, handled: bool) {
+        let Some((sequence, key)) = ticket.stored else {
             return;
-        }
-        let Some(entry) = state.entry(sequence) else {
+        };
+        let mut state = self.state();
+        let of_this_log = state.epoch == ticket.epoch;
+        let Some(entry) = of_this_log.then(|| state.entry(sequence)).flatten() else {
+            // Its position says nothing any more; the event itself may come again.
+            if handled {
+                self.seen.note(key, Mark::Handled);
+            }
             return;
         };
         entry.remaining -= 1;
-        if entry.remaining != 0 {
-            return;
+        let complete = entry.remaining == 0;
+        match (complete, entry.noted) {
+            (true, true) => self.seen.complete(key),
+            (true, false) => self.seen.note(key, Mark::Complete),
+            (false, _) if handled => {
+                entry.noted = true;
+                self.seen.note(key, Mark::Handled);
+            }
+            (false, _) => {}
         }
-        if let Some(key) = key {
-            self.seen.mark(key, Mark::Complete);
+        if !complete {
+            return;
         }
         state.completed += 1;
         state.advance();
@@ -381,10 +405,16 @@ mod tests {
         }
     }
 
+    fn arrival(progress: &Arc<Progress>, sequence: u64) -> Arrival {
+        let key = progress.seen.key(&sequence.to_string());
+        progress.receive(Some((Sequence::new(sequence), key)))
+    }
+
     fn receive(progress: &Arc<Progress>, sequence: u64) -> Ticket {
-        let sequence = Some(Sequence::new(sequence));
-        assert_eq!(progress.receive(sequence), Arrival::New);
-        progress.ticket(sequence, None)
+        match arrival(progress, sequence) {
+            Arrival::New(ticket) => ticket,
+            _ => panic!("{sequence} is not new"),
+        }
     }
 
     #[test]
@@ -428,9 +458,9 @@ mod tests {
     fn repeats_are_known_and_a_log_that_starts_over_is_new() {
         let progress = progress();
         receive(&progress, 7).finish();
-        assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
+        assert!(matches!(arrival(&progress, 7), Arrival::Repeated));
         progress.resume(&welcome("first", 7, 8));
-        assert_eq!(progress.receive(Some(Sequence::new(7))), Arrival::Repeated);
+        assert!(matches!(arrival(&progress, 7), Arrival::Repeated));
         progress.resume(&welcome("first", 0, 2));
         receive(&progress, 1).finish();
         assert_eq!(progress.handled(), Sequence::new(1));
@@ -459,18 +489,14 @@ mod tests {
     #[test]
     fn what_arrives_without_end_has_a_bound() {
         let progress = progress();
-        let ephemeral: Vec<_> = (0..MAX_EPHEMERAL)
-            .map(|_| {
-                assert_eq!(progress.receive(None), Arrival::New);
-                progress.ticket(None, None)
-            })
-            .collect();
-        assert_eq!(progress.receive(None), Arrival::Dropped);
+        let ephemeral: Vec<_> = (0..MAX_EPHEMERAL).map(|_| progress.receive(None)).collect();
+        assert!(ephemeral.iter().all(|arrival| matches!(arrival, Arrival::New(_))));
+        assert!(matches!(progress.receive(None), Arrival::Dropped));
         drop(ephemeral);
-        assert_eq!(progress.receive(None), Arrival::New);
+        assert!(matches!(progress.receive(None), Arrival::New(_)));
         let _tickets: Vec<_> = (1..=MAX_IN_FLIGHT as u64)
             .map(|sequence| receive(&progress, sequence))
             .collect();
-        assert_eq!(progress.receive(Some(Sequence::MAX)), Arrival::Overrun);
+        assert!(matches!(arrival(&progress, u64::MAX / 4), Arrival::Overrun));
     }
 }

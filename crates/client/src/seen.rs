@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use openagents_protocol::frame::WINDOW;
@@ -21,14 +22,19 @@ pub(crate) struct Key(u64);
 #[derive(Default)]
 pub(crate) struct Seen {
     hasher: RandomState,
-    /// Guards the marks; held for a few lines only.
+    /// Whether events may come again. Until then nobody asks, and taking notes is all that is done.
+    asked: AtomicBool,
+    /// Guards the notes; held for a few lines only.
     state: Mutex<State>,
 }
 
+/// Invariant: no event has two notes.
 #[derive(Default)]
 struct State {
-    marks: HashMap<Key, Mark>,
-    order: VecDeque<Key>,
+    /// Oldest first.
+    notes: VecDeque<(Key, Mark)>,
+    /// The same by event, once somebody asks.
+    marks: Option<HashMap<Key, Mark>>,
 }
 
 /// How far an event got.
@@ -49,32 +55,73 @@ impl Seen {
         self.state.lock().expect("poisoned")
     }
 
-    pub(crate) fn mark(&self, key: Key, mark: Mark) {
+    /// From here on events may come again: another session begins, or the log is another one.
+    pub(crate) fn expect_repeats(&self) {
+        self.asked.store(true, Ordering::Release);
+    }
+
+    /// Notes how far an event got for the first time.
+    pub(crate) fn note(&self, key: Key, mark: Mark) {
         let mut state = self.state();
-        if let Some(known) = state.marks.get_mut(&key) {
+        if let Some(marks) = &mut state.marks
+            && let Some(known) = marks.get_mut(&key)
+        {
             *known = mark.max(*known);
             return;
         }
-        if state.order.len() == KEPT
-            && let Some(oldest) = state.order.pop_front()
-        {
-            state.marks.remove(&oldest);
+        if state.notes.len() == KEPT {
+            state.forget_oldest();
         }
-        state.marks.insert(key, mark);
-        state.order.push_back(key);
+        state.notes.push_back((key, mark));
+        if let Some(marks) = &mut state.marks {
+            marks.insert(key, mark);
+        }
+    }
+
+    /// An event that was noted as handled is complete.
+    pub(crate) fn complete(&self, key: Key) {
+        let mut state = self.state();
+        if let Some(marks) = &mut state.marks {
+            marks.entry(key).and_modify(|mark| *mark = Mark::Complete);
+            return;
+        }
+        let noted = state.notes.iter_mut().rev().find(|(noted, _)| *noted == key);
+        if let Some((_, mark)) = noted {
+            *mark = Mark::Complete;
+        }
     }
 
     pub(crate) fn is_handled(&self, key: Key) -> bool {
-        self.state().marks.contains_key(&key)
+        self.mark_of(key).is_some()
     }
 
     pub(crate) fn is_complete(&self, key: Key) -> bool {
-        self.state().marks.get(&key) == Some(&Mark::Complete)
+        self.mark_of(key) == Some(Mark::Complete)
+    }
+
+    fn mark_of(&self, key: Key) -> Option<Mark> {
+        if !self.asked.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.state();
+        let State { notes, marks } = &mut *state;
+        let marks = marks.get_or_insert_with(|| notes.iter().copied().collect());
+        marks.get(&key).copied()
     }
 
     /// The program says by itself from where it goes on.
     pub(crate) fn forget(&self) {
         *self.state() = State::default();
+    }
+}
+
+impl State {
+    fn forget_oldest(&mut self) {
+        if let Some((oldest, _)) = self.notes.pop_front()
+            && let Some(marks) = &mut self.marks
+        {
+            marks.remove(&oldest);
+        }
     }
 }
 
@@ -84,27 +131,50 @@ mod tests {
 
     #[test]
     fn the_last_events_are_remembered_and_no_more() {
-        let seen = Seen::default();
-        let keys: Vec<Key> = (0..=KEPT).map(|number| seen.key(&number.to_string())).collect();
-        for key in &keys {
-            seen.mark(*key, Mark::Handled);
+        for asked_first in [false, true] {
+            let seen = Seen::default();
+            seen.expect_repeats();
+            let keys: Vec<Key> = (0..=KEPT).map(|number| seen.key(&number.to_string())).collect();
+            assert!(!asked_first || !seen.is_handled(keys[0]));
+            for key in &keys {
+                seen.note(*key, Mark::Handled);
+            }
+            assert!(!seen.is_handled(keys[0]));
+            assert!(seen.is_handled(keys[1]) && seen.is_handled(keys[KEPT]));
+            let state = seen.state();
+            let marks = state.marks.as_ref().map(HashMap::len);
+            assert_eq!((marks, state.notes.len()), (Some(KEPT), KEPT));
         }
-        assert!(!seen.is_handled(keys[0]));
-        assert!(seen.is_handled(keys[1]) && seen.is_handled(keys[KEPT]));
-        let state = seen.state();
-        assert_eq!((state.marks.len(), state.order.len()), (KEPT, KEPT));
     }
 
     #[test]
     fn an_event_is_complete_after_it_was_handled_and_stays_so() {
+        for asked_first in [false, true] {
+            let seen = Seen::default();
+            seen.expect_repeats();
+            let [key, other] = ["a", "b"].map(|id| seen.key(id));
+            assert!(!asked_first || !seen.is_complete(key));
+            seen.note(key, Mark::Handled);
+            seen.note(other, Mark::Handled);
+            assert!(!asked_first || !seen.is_complete(key));
+            seen.complete(key);
+            assert!(seen.is_complete(key) && seen.is_handled(key));
+            assert!(seen.is_handled(other) && !seen.is_complete(other));
+            // Another session brings it again.
+            seen.note(key, Mark::Handled);
+            assert!(seen.is_complete(key));
+            seen.forget();
+            assert!(!seen.is_handled(key));
+        }
+    }
+
+    #[test]
+    fn what_is_noted_before_repeats_are_expected_counts_from_then_on() {
         let seen = Seen::default();
         let key = seen.key("a");
-        seen.mark(key, Mark::Handled);
-        assert!(!seen.is_complete(key));
-        seen.mark(key, Mark::Complete);
-        seen.mark(key, Mark::Handled);
-        assert!(seen.is_complete(key) && seen.is_handled(key));
-        seen.forget();
-        assert!(!seen.is_handled(key));
+        seen.note(key, Mark::Complete);
+        assert!(!seen.is_handled(key), "nothing comes twice in a first session");
+        seen.expect_repeats();
+        assert!(seen.is_complete(key));
     }
 }

@@ -11,9 +11,9 @@ use openagents_protocol::{Address, ErrorBody, ErrorCode, Event, EventId, EventRe
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::cause::Cause;
 use crate::client::Core;
 use crate::error::{PublishError, not_connected};
-use crate::lanes::current_event;
 use crate::link::Link;
 use crate::outbox::MAX_PENDING;
 
@@ -216,18 +216,18 @@ fn prepare(mut event: Event) -> Event {
     event.timestamp_ms = 0;
     event.sequence = None;
     event.also.clear();
-    let current = current_event();
+    let current = Cause::current();
     if event.caused_by.is_none() {
-        event.caused_by = current.as_ref().map(|current| current.event_id.clone());
+        event.caused_by = current.as_ref().map(|current| current.event_id().to_owned());
     }
     if event.response_to.is_none()
         && let Some(current) = current
         && event
             .destination_id
             .as_deref()
-            .is_some_and(|destination| is_agent(destination, &current.source_id))
+            .is_some_and(|destination| is_agent(destination, current.source_id()))
     {
-        event.response_to = Some(current.event_id.clone());
+        event.response_to = Some(current.event_id().to_owned());
     }
     event
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{ErrorBody, InvalidName, Json, Pattern, Receipt, Sequence};
 
@@ -166,8 +167,7 @@ impl Event {
 }
 
 /// Who may see an event. Written in small letters; capitals are read too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(rename_all = "snake_case"))]
 pub enum Visibility {
@@ -224,17 +224,30 @@ impl FromStr for Visibility {
     }
 }
 
-impl TryFrom<String> for Visibility {
-    type Error = InvalidName;
-
-    fn try_from(input: String) -> Result<Self, InvalidName> {
-        input.parse()
+impl Serialize for Visibility {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
-impl From<Visibility> for String {
-    fn from(visibility: Visibility) -> Self {
-        visibility.as_str().to_owned()
+/// Written by hand since every event has one: a derived one would make a string of it first.
+impl<'de> Deserialize<'de> for Visibility {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+
+        impl Visitor<'_> for Word {
+            type Value = Visibility;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Visibility, E> {
+                word.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Word)
     }
 }
 

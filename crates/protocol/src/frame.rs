@@ -7,6 +7,7 @@
 //! Unknown fields are ignored; an unknown `type` is an error.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -174,8 +175,8 @@ pub struct Leave {
 pub enum ServerFrame {
     /// The session begins.
     Welcome(Box<Welcome>),
-    /// Something happened.
-    Event(Box<Event>),
+    /// Something happened. Shared, since a client hands it to many.
+    Event(Arc<Event>),
     /// The answer to a publish.
     Published(Box<Published>),
     /// The answer to a call.
@@ -270,7 +271,7 @@ impl ClientFrame {
     ///
     /// `invalid_frame` for what is no frame at all, `unknown_frame_type`, or `invalid_field` with its path.
     pub fn decode(text: &str) -> Result<Self, ErrorBody> {
-        Ok(match kind(text)?.as_ref() {
+        Ok(match kind_of(text)?.as_ref() {
             "hello" => Self::Hello(body(text)?),
             "publish" => Self::Publish(body(text)?),
             "request" => Self::Request(body(text)?),
@@ -303,16 +304,18 @@ impl ServerFrame {
     ///
     /// `invalid_frame` for what is no frame at all, `unknown_frame_type`, or `invalid_field` with its path.
     pub fn decode(text: &str) -> Result<Self, ErrorBody> {
-        Ok(match kind(text)?.as_ref() {
+        // The body comes with the check that all of it is JSON.
+        let kind = leading_kind(text).map_or_else(|| kind_of(text), |kind| Ok(Cow::Borrowed(kind)))?;
+        Ok(match kind.as_ref() {
             "welcome" => Self::Welcome(body(text)?),
-            "event" => Self::Event(body(text)?),
+            "event" => Self::Event(Arc::new(body(text)?)),
             "published" => Self::Published(body(text)?),
             "response" => Self::Response(body(text)?),
             "error" => Self::Error(body(text)?),
             "ping" => Self::Ping(body(text)?),
             "pong" => Self::Pong(body(text)?),
             "goodbye" => Self::Goodbye(body(text)?),
-            other => return Err(unknown(other)),
+            _ => return Err(kind_of(text).map_or_else(|broken| broken, |other| unknown(&other))),
         })
     }
 
@@ -320,7 +323,7 @@ impl ServerFrame {
     pub fn encode(&self) -> String {
         match self {
             Self::Welcome(frame) => tagged("welcome", frame),
-            Self::Event(frame) => tagged("event", frame),
+            Self::Event(frame) => tagged("event", frame.as_ref()),
             Self::Published(frame) => tagged("published", frame),
             Self::Response(frame) => tagged("response", frame),
             Self::Error(frame) => tagged("error", frame),
@@ -478,7 +481,13 @@ pub fn addressed(text: &str) -> Option<Addressed> {
     }
 }
 
-fn kind(text: &str) -> Result<Cow<'_, str>, ErrorBody> {
+/// The type of a frame that begins with it, as those of our server do: the rest need not be looked through for it.
+fn leading_kind(text: &str) -> Option<&str> {
+    let (kind, _) = text.strip_prefix("{\"type\":\"")?.split_once('"')?;
+    (!kind.contains('\\')).then_some(kind)
+}
+
+fn kind_of(text: &str) -> Result<Cow<'_, str>, ErrorBody> {
     match serde_json::from_str::<Kind<'_>>(text) {
         Ok(frame) => Ok(frame.kind),
         Err(error) if error.is_data() => Err(ErrorBody::field(
@@ -570,6 +579,26 @@ mod tests {
             refused(wrong),
             (ErrorCode::InvalidField, Some("event.visibility".into()))
         );
+    }
+
+    #[test]
+    fn a_frame_reads_the_same_wherever_its_type_stands() {
+        let check = |text: &str, expected: Result<u64, ErrorCode>| {
+            let through = match ServerFrame::decode(text) {
+                Ok(ServerFrame::Ping(served)) => Ok(served.through.get()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.code),
+            };
+            assert_eq!(through, expected, "{text}");
+        };
+        check(r#"{"type":"ping","through":3}"#, Ok(3));
+        check(r#"{"through":3,"type":"ping"}"#, Ok(3));
+        check(r#" { "type" : "ping" , "through" : 3 } "#, Ok(3));
+        check(r#"{"type":"p\u0069ng","through":3}"#, Ok(3));
+        check(r#"{"type":"ping","through":3"#, Err(ErrorCode::InvalidFrame));
+        check(r#"{"type":"ping"}"#, Err(ErrorCode::InvalidField));
+        check(r#"{"type":"dance"}"#, Err(ErrorCode::UnknownFrameType));
+        check(r#"{"type":"dance"#, Err(ErrorCode::InvalidFrame));
     }
 
     #[test]

@@ -15,9 +15,9 @@ use super::context::EventContext;
 use super::error::HookResult;
 use super::route::guarded;
 use super::settings::WorkerSettings;
+use crate::cause::Cause;
 use crate::content::extract_mentions;
 use crate::error::CallError;
-use crate::lanes::{current_event, in_event};
 use crate::send::SendEvent;
 use crate::workspace::{GetMessages, Post, UploadFile, Workspace};
 use crate::{AgentClient, IntoContent};
@@ -235,14 +235,19 @@ impl Worker {
         task: impl Future<Output = HookResult> + Send + 'static,
     ) -> JoinHandle<()> {
         let stop = self.inner.stop.clone();
-        let event = current_event();
+        let cause = Cause::current();
         let work = async move {
             tokio::time::sleep(delay).await;
             if let Some(error) = guarded(task).await {
                 tracing::warn!(error, "a scheduled task failed");
             }
         };
-        let linked = in_event(event, work);
+        let linked = async move {
+            match cause {
+                Some(cause) => cause.scope(work).await,
+                None => work.await,
+            }
+        };
         self.inner.tasks.spawn(async move {
             let _dropped = stop.run_until_cancelled_owned(linked).await;
         })

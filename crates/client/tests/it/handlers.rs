@@ -71,6 +71,68 @@ async fn events_of_one_source_are_handled_in_order_and_sources_do_not_wait_for_e
 }
 
 #[tokio::test]
+async fn every_handler_and_every_stream_gets_all_of_the_event() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    let (write, mut heard) = mpsc::channel(10);
+    for pattern in ["test.*", "test.other", "*"] {
+        let write = write.clone();
+        client
+            .register_event_handler(pattern, move |event: Event| {
+                let write = write.clone();
+                async move { write.send(event).await.unwrap() }
+            })
+            .unwrap();
+    }
+    let mut stream = client.events();
+    let sent = [1, 2, 3].map(|sequence| event(sequence, "test.event", "bob"));
+    line.events(sent.clone()).await;
+    for expected in &sent {
+        for _ in ["test.*", "*"] {
+            assert_eq!(within(LIMIT, heard.recv()).await.as_ref(), Some(expected));
+        }
+        assert_eq!(within(LIMIT, stream.next()).await.as_ref(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_busy_source_keeps_its_order_and_what_comes_with_it_goes_on() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    let (write, mut journal) = journal();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    client
+        .register_event_handler("test.*", move |event: Event| {
+            let (write, gate) = (write.clone(), Arc::clone(&gate));
+            async move {
+                if event.source_id == "slow" {
+                    gate.acquire().await.unwrap().forget();
+                }
+                write.send(event.event_id).await.unwrap();
+            }
+        })
+        .unwrap();
+    // In one piece: every other one of a source that is stuck.
+    let sources = ["slow", "quick"].into_iter().cycle();
+    line.events(
+        (1..=100)
+            .zip(sources)
+            .map(|(sequence, source)| event(sequence, "test.event", source)),
+    )
+    .await;
+    for sequence in (1..=100).filter(|sequence| sequence % 2 == 0) {
+        assert_eq!(read(&mut journal).await, format!("e{sequence}"));
+    }
+    line.quiet().await;
+    opened.add_permits(50);
+    for sequence in (1..=100).filter(|sequence| sequence % 2 == 1) {
+        assert_eq!(read(&mut journal).await, format!("e{sequence}"));
+    }
+    line.acknowledged(100).await;
+}
+
+#[tokio::test]
 async fn a_handler_that_fails_or_panics_stops_nobody() {
     let peer = Peer::bind().await;
     let (client, mut line) = peer.joined("me").await;

@@ -1,5 +1,6 @@
 //! A server made of nothing but frames: every test says what it sends and when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -110,7 +111,16 @@ impl Line {
     }
 
     pub(crate) async fn event(&mut self, event: Event) {
-        self.send(&ServerFrame::Event(Box::new(event))).await;
+        self.send(&ServerFrame::Event(Arc::new(event))).await;
+    }
+
+    /// Events that leave in one piece.
+    pub(crate) async fn events(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let frame = ServerFrame::Event(Arc::new(event)).encode();
+            self.socket.feed(Message::Text(frame.into())).await.unwrap();
+        }
+        self.socket.flush().await.unwrap();
     }
 
     pub(crate) async fn ping(&mut self, through: u64) {

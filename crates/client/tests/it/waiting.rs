@@ -45,6 +45,42 @@ async fn what_arrives_between_sending_and_waiting_is_found() {
 }
 
 #[tokio::test]
+async fn a_wait_takes_one_of_the_events_that_come_together_and_the_next_wait_the_next() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    client.register_event_handler("test.none", |_| async {}).unwrap();
+    let messages = [1, 2, 3].map(|number| direct(number, "bob", &number.to_string()));
+    let (first, ()) = tokio::join!(
+        client.wait_event(|event| event.source_id == "bob", LIMIT),
+        line.events(messages)
+    );
+    line.acknowledged(3).await;
+    let second = client.wait_event(|event| event.source_id == "bob", LIMIT).await;
+    let third = client.wait_event(|event| event.text() == Some("3"), LIMIT).await;
+    let texts = [first, second, third].map(|event| event.unwrap().text().map(str::to_owned));
+    assert_eq!(texts, ["1", "2", "3"].map(|text| Some(text.to_owned())));
+    assert_eq!(client.wait_event(|_| true, SHORT).await, None);
+}
+
+#[tokio::test]
+async fn a_wait_looks_back_past_many_events_that_are_not_it() {
+    let peer = Peer::bind().await;
+    let (client, mut line) = peer.joined("me").await;
+    client.register_event_handler("test.none", |_| async {}).unwrap();
+    line.events((1..=100).map(|number| direct(number, "bob", &number.to_string())))
+        .await;
+    line.acknowledged(100).await;
+    let found = client.wait_event(|event| event.text() == Some("97"), LIMIT).await;
+    assert_eq!(found.unwrap().event_id, direct(97, "bob", "97").event_id);
+    let later = client.wait_event(|event| event.source_id == "bob", LIMIT).await;
+    assert_eq!(
+        later.unwrap().text(),
+        Some("98"),
+        "what came before the one that was returned is over"
+    );
+}
+
+#[tokio::test]
 async fn a_wait_is_served_while_a_handler_of_the_same_source_is_busy() {
     let peer = Peer::bind().await;
     let (client, mut line) = peer.joined("me").await;

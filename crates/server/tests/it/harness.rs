@@ -1,6 +1,7 @@
 //! What the tests share: a server, a client of frames, a client of HTTP; every wait has a limit.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -207,7 +208,7 @@ impl Client {
     async fn answer(&mut self) -> Option<ServerFrame> {
         loop {
             match self.frame().await {
-                Some(ServerFrame::Event(event)) => self.events.push_back(*event),
+                Some(ServerFrame::Event(event)) => self.events.push_back(Arc::unwrap_or_clone(event)),
                 other => return other,
             }
         }
@@ -218,7 +219,7 @@ impl Client {
             return event;
         }
         match self.frame().await {
-            Some(ServerFrame::Event(event)) => *event,
+            Some(ServerFrame::Event(event)) => Arc::unwrap_or_clone(event),
             other => panic!("no event: {other:?}"),
         }
     }

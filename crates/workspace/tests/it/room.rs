@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openagents_protocol::call::{GetMessage, Message};
@@ -189,7 +190,7 @@ impl Reader {
                     && let Ok(ServerFrame::Event(event)) =
                         ServerFrame::decode(std::str::from_utf8(&delivered.frame()).unwrap())
                 {
-                    self.waiting.push_back(*event);
+                    self.waiting.push_back(Arc::unwrap_or_clone(event));
                 }
             }
         }
