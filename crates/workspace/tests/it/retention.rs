@@ -192,7 +192,14 @@ async fn a_backup_of_what_is_left_is_restored_as_it_is_and_up_to_a_sequence() {
     // Back to a moment at which the old ones were there, which are gone all the same.
     let part = restore("part", young.sequence).await;
     let workspace = open(&part).await;
-    assert_eq!(texts(&general(&workspace).await), ["young"]);
+    let restored = general(&workspace).await;
+    assert_eq!(texts(&restored), ["young"]);
+    assert!(
+        restored
+            .removed_through
+            .is_some_and(|through| Some(through) < young.sequence),
+        "{restored:?}"
+    );
     workspace.close().await;
     let repaired = Workspace::repair(
         &copy,
