@@ -72,7 +72,7 @@ workspace: {retention: {at_least: 0, away: 1, channels: {audit: off, general: {m
     let served = Served::start(&data, &["--config", settings.to_str().unwrap()]).await;
     for number in 0..5 {
         served
-            .run(&["send", "nobody", &format!("number {number}")])
+            .run(&["post", "talk", &format!("number {number}")])
             .await
             .ok();
     }
@@ -100,7 +100,7 @@ workspace: {retention: {at_least: 0, away: 1, channels: {audit: off, general: {m
         "#audit",
         "keeps everything",
         "would be removed",
-        "agent:nobody",
+        "channel:talk",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }

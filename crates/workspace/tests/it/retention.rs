@@ -353,7 +353,8 @@ fn what_is_removed_while_its_reader_catches_up_is_told_before_what_is_left() {
         }
         archive.pass_days(6);
         archive.room.post("alice", "still here").await;
-        assert_eq!(archive.remove().await, 1);
+        // The workspace looks by itself when it was opened; whoever comes first removes it.
+        archive.remove().await;
         assert_eq!(texts.await, ["system.history.removed", "still here"]);
     });
 }
@@ -462,6 +463,7 @@ async fn files_go_with_the_messages_of_their_time() {
 async fn what_is_to_go_is_told_before_with_who_holds_it_up_and_afterwards_what_went() {
     let archive = Archive::keeping(|retention| retention.workspace = keep_days(60)).await;
     let room = &archive.room;
+    room.attach("carol").await.session.leave(None).await;
     let bob = room.attach("bob").await;
     let cursor = bob.session.start();
     for number in 0..10 {
@@ -481,7 +483,7 @@ async fn what_is_to_go_is_told_before_with_who_holds_it_up_and_afterwards_what_w
         (0, 0, 0)
     );
 
-    // With other limits: bob is connected and has read nothing, carol was never here.
+    // With other limits: bob is connected and has read nothing, carol is away for too long.
     let month = GetRetention {
         keep_for_seconds: Some(30 * 24 * 60 * 60),
         ..GetRetention::default()
