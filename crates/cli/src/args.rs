@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
     agents, backup, bench, channels, completions, conversations, delete, demo, edit, emit, explain, files,
-    held, history, info, message, network, permissions, post, react, rebuild, repair, restore, search, send,
-    serve, status, tail, token, unblock,
+    held, history, info, message, network, permissions, post, react, rebuild, repair, restore, retention,
+    search, send, serve, status, tail, token, unblock,
 };
 use crate::output::Output;
 
@@ -83,6 +83,7 @@ pub(crate) enum Command {
     Held(held::Arguments),
     Unblock(unblock::Arguments),
     Token(token::Arguments),
+    Retention(retention::Arguments),
     Backup(backup::Arguments),
     Restore(restore::Arguments),
     Repair(repair::Arguments),

@@ -23,6 +23,7 @@ pub(crate) mod react;
 pub(crate) mod rebuild;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod retention;
 pub(crate) mod search;
 pub(crate) mod send;
 pub(crate) mod serve;
@@ -71,6 +72,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(arguments) => backup::run(arguments, output).await,
         Command::Restore(arguments) => restore::run(arguments, output).await,
         Command::Repair(arguments) => repair::run(arguments, output).await,
+        Command::Retention(arguments) => Box::pin(retention::run(arguments, output)).await,
         Command::Rebuild(arguments) => rebuild::run(arguments, output).await,
         Command::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Command::Completions(arguments) => completions::run(&arguments),

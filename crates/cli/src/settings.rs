@@ -96,7 +96,7 @@ pub(crate) struct ServeFlags {
 }
 
 /// A time with its unit, or in seconds.
-fn time(written: &str) -> Result<Duration, humantime::DurationError> {
+pub(crate) fn time(written: &str) -> Result<Duration, humantime::DurationError> {
     match written.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(written),

@@ -8,7 +8,7 @@ use openagents_protocol::call::{
     AgentInfo, Call, GetPermissions, ListAgents, ListMods, ModInfo, Permissions, Subscribe, Subscription,
     Unsubscribe, UpdateAgent,
 };
-use openagents_protocol::frame::{Hello, Welcome};
+use openagents_protocol::frame::{Hello, SessionKind, Welcome};
 use openagents_protocol::{
     ChannelName, ErrorBody, ErrorCode, Event, EventId, EventResponse, InvalidName, Json, Sequence, frame,
 };
@@ -24,6 +24,7 @@ use crate::hub::{Hub, Wait};
 use crate::lanes::Lanes;
 use crate::link::Link;
 use crate::outbox::Repeat;
+use crate::progress::Progress;
 use crate::seen::Seen;
 use crate::send::{DEFAULT_TIMEOUT, PendingPublish, SendEvent, deadline, publish, send_all};
 use crate::stream::EventStream;
@@ -78,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) hub: Arc<Hub>,
     /// The current session; guarded for a few lines only.
     link: Mutex<Option<Arc<Link>>>,
+    /// How far the latest session that consumed is; guarded for a few lines only.
+    progress: Mutex<Option<Arc<Progress>>>,
     /// Held while a session is made or ended, so that these happen one after the other.
     changing: tokio::sync::Mutex<()>,
     /// What was handled, in whichever session.
@@ -451,6 +454,7 @@ impl Core {
             written_id,
             hub: Arc::new(Hub::default()),
             link: Mutex::new(None),
+            progress: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
             lanes: Arc::new(Lanes::new(&tasks, &cancel)),
             seen,
@@ -480,16 +484,27 @@ impl Core {
         }
     }
 
+    /// Where another session goes on, and the log in which that counts. The workspace may have lost the last moments of
+    /// what was acknowledged, and would begin before what was handled here already: out of order.
+    fn position(&self) -> Option<(Sequence, String)> {
+        // An id that the workspace makes is another one each time.
+        self.written_id.as_ref()?;
+        self.progress.lock().expect("poisoned").as_ref()?.position()
+    }
+
     /// Begins a session in place of the one before.
-    pub(crate) async fn join(&self, connector: Connector, hello: Hello) -> Result<(), ConnectError> {
+    pub(crate) async fn join(&self, connector: Connector, mut hello: Hello) -> Result<(), ConnectError> {
         let _changing = self.changing.lock().await;
         let before = self.link();
         if let Some(before) = &before {
             before.make_way().await;
             self.set_link(None);
         }
+        let consuming = hello.session == SessionKind::Consuming;
         if hello.after.is_some() {
             self.seen.forget();
+        } else if consuming {
+            (hello.after, hello.log) = self.position().unzip();
         }
         let opened = connector.open(hello.clone()).await.inspect_err(|_| {
             if before.is_some() {
@@ -498,6 +513,9 @@ impl Core {
         })?;
         self.hub.begin_session();
         let link = Link::start(connector, hello, opened, self);
+        if consuming {
+            *self.progress.lock().expect("poisoned") = Some(Arc::clone(&link.progress));
+        }
         self.set_link(Some(Arc::clone(&link)));
         if self.hub.is_open() {
             // Somebody may have come while there was no session to release anything.

@@ -337,6 +337,12 @@ impl Progress {
         self.state().handled
     }
 
+    /// The same with the log in which it counts, where the server names it.
+    pub(crate) fn position(&self) -> Option<(Sequence, String)> {
+        let state = self.state();
+        Some((state.handled, state.log.clone()?))
+    }
+
     /// The end of the log as far as it is known.
     pub(crate) fn head(&self) -> Sequence {
         self.state().head

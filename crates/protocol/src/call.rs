@@ -12,6 +12,7 @@ mod agents;
 mod channels;
 mod files;
 mod messages;
+mod retention;
 mod search;
 
 pub use agents::{
@@ -24,6 +25,7 @@ pub use channels::{
 };
 pub use files::{DeleteFile, FileInfo, Files, GetFile, ListFiles};
 pub use messages::{DeleteMessage, EditMessage, GetMessage, React, ReactAction, Reaction};
+pub use retention::{GetRetention, HoldUp, Kept, RetainedPlace, RetentionInfo, RetentionLimits};
 pub use search::{FoundMessage, FoundMessages, SearchMessages, SnippetPart};
 
 /// Parameters of a method.
@@ -83,6 +85,7 @@ call! {
     CreateToken => "create_token" -> CreatedToken;
     ListTokens => "list_tokens" -> Tokens;
     RevokeToken => "revoke_token" -> Done;
+    GetRetention => "get_retention" -> RetentionInfo;
 }
 
 /// Tells about the workspace.

@@ -116,6 +116,16 @@ impl LogCopy {
         Ok(rows.into_iter().map(|(_, record)| record).collect())
     }
 
+    /// The next records of the original after a sequence, which are only looked at; none at its end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LogCopy::step`].
+    pub fn look_beyond(&self, after: Sequence) -> Result<Vec<Record>, Error> {
+        let rows = self.from.read(after, Sequence::MAX)?;
+        Ok(rows.into_iter().map(|(_, record)| record).collect())
+    }
+
     /// Completes the copy: gives it its name and the cursors of the original, puts it on the disk, and reads it again
     /// to see that everything is there.
     ///

@@ -4,15 +4,16 @@ mod agents;
 mod channels;
 mod history;
 mod page;
+mod retention;
 mod search;
 
 use openagents_protocol::call::{
     ArchiveChannel, Call, ConfigureChannel, CreateChannel, CreateToken, CreatedToken, DeleteChannel,
     DeleteFile, DeleteMessage, Done, EditMessage, Events, Explain, GetAgent, GetFile, GetMessage,
-    GetPermissions, GetWorkspace, JoinChannel, LeaveChannel, ListAgents, ListChannels, ListConversations,
-    ListFiles, ListHeld, ListMembers, ListMessages, ListMods, ListTokens, MAX_PAGE, ModInfo, Mods, React,
-    ReadEvents, RevokeToken, SearchMessages, SetPermissions, SetTopic, Subscribe, Subscription, TokenInfo,
-    Tokens, Unblock, Unsubscribe, UpdateAgent, WorkspaceInfo,
+    GetPermissions, GetRetention, GetWorkspace, JoinChannel, LeaveChannel, ListAgents, ListChannels,
+    ListConversations, ListFiles, ListHeld, ListMembers, ListMessages, ListMods, ListTokens, MAX_PAGE,
+    ModInfo, Mods, React, ReadEvents, RevokeToken, SearchMessages, SetPermissions, SetTopic, Subscribe,
+    Subscription, TokenInfo, Tokens, Unblock, Unsubscribe, UpdateAgent, WorkspaceInfo,
 };
 use openagents_protocol::frame::{SessionKind, read};
 use openagents_protocol::record::{Role, TokenGrant};
@@ -108,6 +109,9 @@ impl Workspace {
                 answer::<CreateToken>(&self.create_token(caller, parameters(params)?).await?)
             }
             ListTokens::METHOD => answer::<ListTokens>(&self.list_tokens(caller)?),
+            GetRetention::METHOD => {
+                answer::<GetRetention>(&self.get_retention(caller, &parameters(params)?).await?)
+            }
             RevokeToken::METHOD => {
                 answer::<RevokeToken>(&self.revoke_token(caller, parameters(params)?).await?)
             }
@@ -289,7 +293,7 @@ impl Workspace {
         caller: &Caller,
         params: CreateToken,
     ) -> Result<CreatedToken, ErrorBody> {
-        require_admin(caller)?;
+        require_admin(caller, "manages tokens")?;
         let created = token::generate();
         let now_ms = self.settings().clock.now_ms();
         let grant = TokenGrant {
@@ -312,7 +316,7 @@ impl Workspace {
     ///
     /// `forbidden` unless the caller is an admin.
     pub fn list_tokens(&self, caller: &Caller) -> Result<Tokens, ErrorBody> {
-        require_admin(caller)?;
+        require_admin(caller, "manages tokens")?;
         let snapshot = self.snapshot();
         let mut rows: Vec<&TokenRow> = snapshot.state.tokens.values().map(AsRef::as_ref).collect();
         rows.sort_unstable_by(|one, other| {
@@ -329,7 +333,7 @@ impl Workspace {
     ///
     /// `forbidden` unless the caller is an admin, `token_not_found`.
     pub async fn revoke_token(&self, caller: &Caller, params: RevokeToken) -> Result<Done, ErrorBody> {
-        require_admin(caller)?;
+        require_admin(caller, "manages tokens")?;
         self.wish(&Source::System, Wish::RevokeToken { id: params.token_id })
             .await?;
         Ok(Done {})
@@ -350,13 +354,14 @@ fn token_info(grant: &TokenGrant) -> TokenInfo {
     }
 }
 
-fn require_admin(caller: &Caller) -> Result<(), ErrorBody> {
+/// Makes sure that an admin asks; `what` is what only these do.
+fn require_admin(caller: &Caller, what: &str) -> Result<(), ErrorBody> {
     if caller.role == Role::Admin {
         return Ok(());
     }
     Err(ErrorBody::new(
         ErrorCode::Forbidden,
-        "only an admin manages tokens",
+        format!("only an admin {what}"),
     ))
 }
 

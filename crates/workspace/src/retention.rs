@@ -6,18 +6,22 @@
 //! search index forget it.
 
 mod clear;
+mod forecast;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use openagents_protocol::record::{Act, Record};
-use openagents_protocol::{Address, ChannelName, ErrorBody, Sequence, Source};
+use openagents_protocol::{Address, AgentId, ChannelName, ErrorBody, Sequence, Source};
 use openagents_store::Error as StoreError;
 use openagents_store::view::{Bounds, Direction, Stream};
 use tokio::time::MissedTickBehavior;
 
+pub(crate) use self::forecast::{Due, HeldUp};
 use self::plan::{Laggards, Overdue};
+use crate::commit::bytes_of;
 use crate::decide::Wish;
 use crate::state::is_built_from;
 use crate::workspace::{Inner, Workspace};
@@ -128,6 +132,18 @@ impl Default for Retention {
     }
 }
 
+/// What was removed since the workspace was opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) events: u64,
+    /// About.
+    pub(crate) bytes: u64,
+    /// When everything was looked at last.
+    pub(crate) last_run_ms: Option<u64>,
+    /// Agents that have not read what was to go then.
+    pub(crate) held_up_by: BTreeSet<AgentId>,
+}
+
 /// Why something could not be removed now.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -167,7 +183,9 @@ impl Workspace {
         let inner = self.inner();
         let _alone = inner.removing.lock().await;
         let mut removed = 0;
+        inner.totals().held_up_by.clear();
         let outcome = self.remove_everywhere(&mut removed).await;
+        inner.totals().last_run_ms = Some(inner.settings.clock.now_ms());
         if removed != 0 {
             tracing::info!(records = removed, "removed what was too old or too much");
         }
@@ -180,9 +198,14 @@ impl Workspace {
         removed
     }
 
+    /// What was removed so far.
+    pub(crate) fn removed_so_far(&self) -> Totals {
+        self.inner().totals().clone()
+    }
+
     async fn remove_everywhere(&self, removed: &mut u64) -> Result<(), Failure> {
         let inner = self.inner();
-        let round = inner.begin_round();
+        let round = inner.begin_round(&inner.settings.retention);
         let places: Vec<Address> = inner.view.places().await?.iter().filter_map(place_of).collect();
         for place in &places {
             self.thin(place, &round, removed).await?;
@@ -304,6 +327,7 @@ impl Workspace {
         let free = records.partition_point(|record| floor.is_none_or(|(floor, _)| record.sequence <= floor));
         if let (Some((floor, agent)), true) = (floor, free < records.len()) {
             tracing::debug!(%place, %agent, after = %floor, "an agent has not read yet what is to be removed");
+            inner.totals().held_up_by.insert(agent.clone());
         }
         let Some(last) = records[..free].last() else {
             return Ok(false);
@@ -314,7 +338,9 @@ impl Workspace {
         let gone = records[..free]
             .iter()
             .filter(|record| !is_built_from(&record.header.act));
-        let gone = gone.count() as u64;
+        let (gone, bytes) = gone.fold((0, 0), |(count, bytes), record| {
+            (count + 1, bytes + bytes_of(record) as u64)
+        });
         let wish = Wish::RemoveHistory {
             place: place.clone(),
             through: last.sequence,
@@ -329,6 +355,11 @@ impl Workspace {
         inner.indexed_through(sequence).await;
         inner.clear(place, last.sequence).await?;
         *removed += gone;
+        {
+            let mut totals = inner.totals();
+            totals.events += gone;
+            totals.bytes += bytes;
+        }
         tracing::debug!(%place, through = %last.sequence, records = gone, "removed");
         Ok(free == records.len())
     }
@@ -387,13 +418,17 @@ struct Round {
 }
 
 impl Inner {
-    fn begin_round(&self) -> Round {
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.removed.lock().expect("poisoned")
+    }
+
+    fn begin_round(&self, retention: &Retention) -> Round {
         // First what was known, then who is there: who comes later is noticed when something is to be removed.
         let snapshot = self.committed.load_full();
         let now_ms = self.settings.clock.now_ms();
         let reach = self.view.applied().min(*self.searchable.borrow());
-        let laggards = match self.settings.retention.unread {
-            Unread::Kept => Laggards::find(self, &snapshot.state, now_ms, reach),
+        let laggards = match retention.unread {
+            Unread::Kept => Laggards::find(self, &snapshot.state, retention.away, now_ms, reach),
             Unread::Removed => Laggards::default(),
         };
         Round {

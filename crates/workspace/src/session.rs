@@ -554,7 +554,8 @@ impl Deliveries {
         let session = self.session.clone();
         let shared = &*session.0;
         loop {
-            if let Some(notice) = self.tell_removed(shared) {
+            let after = self.catch_up.as_ref().map(|catch_up| catch_up.after);
+            if let Some(notice) = self.tell_removed(shared, after) {
                 return vec![notice];
             }
             if let Some(backlog) = self.backlog {
@@ -599,6 +600,8 @@ impl Deliveries {
             if outgoing.is_empty() && self.catch_up.is_some() && 0 < room {
                 match self.read(shared, room.min(PAGE)).await {
                     Ok(commits) => {
+                        // What was removed while it was read is missing there.
+                        outgoing.extend(self.tell_removed(shared, after));
                         for commit in commits {
                             self.offer(shared, &commit, &mut outgoing);
                         }
@@ -656,9 +659,10 @@ impl Deliveries {
         }
     }
 
-    /// Tells which of what this client is still to get is removed; none when that is nothing, or nothing new.
-    fn tell_removed(&mut self, shared: &Shared) -> Option<Outgoing> {
-        let after = self.catch_up.as_ref()?.after;
+    /// Tells which of what this client is to get by catching up after a sequence is removed; none when that is nothing,
+    /// or nothing new.
+    fn tell_removed(&mut self, shared: &Shared, after: Option<Sequence>) -> Option<Outgoing> {
+        let after = after?;
         let snapshot = shared.inner.committed.load();
         let state = &snapshot.state;
         if state.horizons.moves == self.told.moves {

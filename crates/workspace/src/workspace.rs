@@ -33,7 +33,7 @@ use crate::notes::Notes;
 use crate::presence::{Presence, keep_leases};
 use crate::rates::Rates;
 use crate::recent::Recent;
-use crate::retention::remove_old;
+use crate::retention::{Totals, remove_old};
 use crate::rights::permission::READ_CHANNELS;
 use crate::rights::{Group, Rights};
 use crate::settings::{ConfiguredChannel, Settings};
@@ -131,6 +131,8 @@ pub(crate) struct Inner {
     pub(crate) unreachable_files: AtomicBool,
     /// Held by whoever removes what is old.
     pub(crate) removing: tokio::sync::Mutex<()>,
+    /// Guards what is counted of removals; held for a few lines only.
+    pub(crate) removed: Mutex<Totals>,
     pub(crate) rates: Rates,
     pub(crate) committed: ArcSwap<Snapshot>,
     pub(crate) recent: Recent,
@@ -226,6 +228,7 @@ impl Workspace {
             uploads: Arc::new(Semaphore::new(settings.max_uploads.min(Semaphore::MAX_PERMITS))),
             unreachable_files: AtomicBool::new(true),
             removing: tokio::sync::Mutex::default(),
+            removed: Mutex::default(),
             rates: Rates::of(&settings),
             settings,
             lineage: store.log.lineage().clone(),

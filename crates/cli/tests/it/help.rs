@@ -34,6 +34,7 @@ async fn help_shows_the_commands_and_examples() {
       held           List the messages that are held
       unblock        Deliver messages that are held
       token          Make, list and revoke tokens
+      retention      Tell what is kept and removed, and who has not read what is to go
       backup         Copy a workspace into a new directory, also while a server uses it
       restore        Make a workspace of a backup, or of its beginning
       repair         Look for damage, and save what can be saved of a damaged log
@@ -88,6 +89,7 @@ async fn every_command_has_help() {
         "held",
         "unblock",
         "token",
+        "retention",
         "backup",
         "restore",
         "repair",

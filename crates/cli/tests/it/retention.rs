@@ -60,3 +60,63 @@ async fn a_server_keeps_as_many_events_as_it_is_told_to_and_goes_on_with_them_af
     assert_eq!(texts(&served).await, last(10));
     served.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_kept_and_what_would_go_is_told_by_a_server_and_of_its_folder_afterwards() {
+    const SETTINGS: &str = "network: {name: team}
+workspace: {retention: {at_least: 0, away: 1, channels: {audit: off, general: {max_events: 1000}}}}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, data) = (folder.path().join("network.yaml"), folder.path().join("data"));
+    std::fs::write(&settings, SETTINGS).unwrap();
+    let served = Served::start(&data, &["--config", settings.to_str().unwrap()]).await;
+    for number in 0..5 {
+        served
+            .run(&["post", "talk", &format!("number {number}")])
+            .await
+            .ok();
+    }
+    let told = served.run(&["retention", "--json"]).await.json();
+    assert_eq!(told["limits"]["channels"]["general"]["max_events"], 1000);
+    assert_eq!(told["limits"]["channels"]["audit"], serde_json::json!({}));
+    assert_eq!(told["due_events"], 0);
+    let would = |events: u64| {
+        [
+            "retention",
+            "--dry-run",
+            "--keep-events",
+            if events == 2 { "2" } else { "5" },
+            "--json",
+        ]
+    };
+    within(async { while served.run(&would(2)).await.json()["due_events"] != 3 {} }).await;
+    assert_eq!(served.run(&would(5)).await.json()["due_events"], 0);
+    let shown = served
+        .run(&["retention", "--dry-run", "--keep-events", "2"])
+        .await
+        .ok();
+    for expected in [
+        "keeps what is sent the last 2 events",
+        "#audit",
+        "keeps everything",
+        "would be removed",
+        "channel:talk",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    let without = served.run(&["retention", "--dry-run"]).await;
+    assert_eq!(without.code, Some(1));
+    served.stop().await;
+
+    let mut stopped = openagents();
+    stopped
+        .args(["retention", "--dry-run", "--keep-events", "2", "--json", "--data"])
+        .arg(&data);
+    stopped.arg("--config").arg(&settings);
+    let told = finish(&mut stopped).await.json();
+    assert_eq!(told["due_events"], 3);
+    assert_eq!(told["limits"]["channels"]["general"]["max_events"], 1000);
+    let mut nowhere = openagents();
+    nowhere.args(["retention", "--data"]).arg(folder.path());
+    assert_eq!(finish(&mut nowhere).await.code, Some(1));
+}

@@ -5,6 +5,7 @@
 mod connecting;
 mod deliveries;
 mod handlers;
+mod order;
 mod peer;
 mod sending;
 mod waiting;

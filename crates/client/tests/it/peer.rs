@@ -87,13 +87,18 @@ impl Line {
     }
 
     pub(crate) async fn welcome(&mut self, cursor: Sequence, head: Sequence) {
+        self.welcome_to(None, cursor, head).await;
+    }
+
+    /// Welcomes to the log of this name.
+    pub(crate) async fn welcome_to(&mut self, log: Option<&str>, cursor: Sequence, head: Sequence) {
         let welcome = Welcome {
             protocol: 1,
             server: "0.0.0".into(),
             workspace: "lab".into(),
             agent_id: self.hello.agent_id.clone().unwrap_or_else(|| "made-up".into()),
             session_key: "key".into(),
-            log: None,
+            log: log.map(str::to_owned),
             head,
             cursor,
             lease_ms: 30_000,

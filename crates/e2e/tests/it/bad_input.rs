@@ -112,6 +112,8 @@ create_token {"role": "emperor"} invalid_field role
 create_token {"agent_id": ""} invalid_field agent_id
 create_token {"expires_in_seconds": "soon"} invalid_field expires_in_seconds
 revoke_token {"token_id": "no-such-one"} token_not_found token_id
+get_retention {"keep_for_seconds": "90days"} invalid_field keep_for_seconds
+get_retention {"keep_events": -1} invalid_field keep_events
 "#;
 
 /// A call with one thing wrong in it.
@@ -322,6 +324,7 @@ async fn who_may_not_is_told_so_and_changes_nothing() -> anyhow::Result<()> {
                 ("unblock", json!({})),
                 ("create_token", json!({"role": "admin"})),
                 ("list_tokens", json!({})),
+                ("get_retention", json!({})),
                 ("revoke_token", json!({"token_id": "any"})),
                 ("explain", json!({"event_id": message, "agent_id": "alice"})),
             ],

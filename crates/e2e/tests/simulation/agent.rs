@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use openagents_client::{AgentClient, Backlog, CallError, Event, EventResponse, WeakAgentClient};
 use openagents_e2e::Dice;
-use openagents_protocol::{ErrorCode, EventId};
+use openagents_protocol::{ErrorCode, EventId, Json};
 use serde_json::json;
 
 use crate::journal::{Answer, Fact};
@@ -331,6 +331,20 @@ fn outcome(id: String, response: EventResponse) -> Fact {
     }
 }
 
+/// What the workspace says is removed.
+fn told(payload: &Json) -> Fact {
+    let places = payload.get("places").and_then(|places| places.as_array());
+    let place =
+        |place: &serde_json::Value| Some((place["place"].as_str()?.to_owned(), place["through"].as_u64()?));
+    Fact::Told {
+        after: payload
+            .get("after")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(u64::MAX),
+        places: places.into_iter().flatten().filter_map(place).collect(),
+    }
+}
+
 async fn handle(
     scene: &Arc<Scene>,
     host: usize,
@@ -341,6 +355,9 @@ async fn handle(
 ) -> Result<(), String> {
     let agent = &scene.plan.agents[host];
     let Some(sequence) = event.sequence else {
+        if event.event_name == "system.history.removed" {
+            scene.tell(&agent.name, life, told(&event.payload));
+        }
         return Ok(());
     };
     let id = event.event_id.clone();

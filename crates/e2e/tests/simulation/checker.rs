@@ -6,6 +6,7 @@ use openagents_protocol::record::Record;
 
 use crate::journal::{Entry, Fact};
 use crate::model::Model;
+use crate::removals::Removals;
 
 /// One life of an agent's process.
 type Life<'a> = (&'a str, u32);
@@ -22,7 +23,10 @@ type Life<'a> = (&'a str, u32);
 /// - What the disk knows of how far an agent is never goes back, and nothing before it was left unhandled.
 /// - Some seconds after the last event was handled, not even a power cut takes that away.
 /// - A wait for an answer returns the answer to that question, of the agent that was asked.
-pub(crate) fn check(log: &[Record], entries: &[Entry]) -> Vec<String> {
+///
+/// The log is all that was ever in it. What was removed of it since need not have been handled by those who were told so,
+/// and is not known again when it is sent again; what else holds for it, [`Removals::check`] says.
+pub(crate) fn check(log: &[Record], removals: Option<&Removals<'_>>, entries: &[Entry]) -> Vec<String> {
     let mut broken: Vec<String> = entries
         .iter()
         .filter_map(|entry| match &entry.fact {
@@ -31,22 +35,31 @@ pub(crate) fn check(log: &[Record], entries: &[Entry]) -> Vec<String> {
         })
         .collect();
     let model = Model::of(log);
-    let mut places: HashMap<&str, &Record> = HashMap::new();
+    let mut places = Places::new();
     for record in log {
         let id = record.header.event_id.as_str();
-        if let Some(before) = places.insert(id, record) {
+        let known = places.entry(id).or_default();
+        let forgotten = |before: &Record| {
+            removals.is_some_and(|removals| removals.is_gone_before(before, record.sequence))
+        };
+        if let Some(before) = known.last().filter(|before| !forgotten(before)) {
             let (first, second) = (before.sequence, record.sequence);
             broken.push(format!("{id} is in the log at {first} and at {second}"));
         }
+        known.push(record);
     }
     check_sent(&places, entries, &mut broken);
     check_lives(&places, &model, entries, &mut broken);
-    check_deliveries(log, &model, entries, &mut broken);
+    check_deliveries(log, removals, &model, entries, &mut broken);
     check_answers(log, entries, &mut broken);
+    broken.extend(removals.into_iter().flat_map(|removals| removals.check(entries)));
     broken
 }
 
-fn check_sent(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut Vec<String>) {
+/// Where the log has each event; more than once where it was removed meanwhile.
+type Places<'a> = HashMap<&'a str, Vec<&'a Record>>;
+
+fn check_sent(places: &Places<'_>, entries: &[Entry], broken: &mut Vec<String>) {
     let mut last: HashMap<Life<'_>, u64> = HashMap::new();
     for entry in entries {
         match &entry.fact {
@@ -55,7 +68,7 @@ fn check_sent(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut V
                 destination,
                 text,
             } => {
-                let Some(record) = places.get(id.as_str()) else {
+                let Some(record) = places.get(id.as_str()).and_then(|known| known.first()) else {
                     continue;
                 };
                 let stored = text_of(record).unwrap_or_default();
@@ -82,8 +95,8 @@ fn check_sent(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut V
                 None => broken.push(format!(
                     "{id} was acknowledged at {sequence} and is not in the log"
                 )),
-                Some(record) if record.sequence.get() != *sequence => {
-                    let place = record.sequence;
+                Some(known) if known.iter().all(|record| record.sequence.get() != *sequence) => {
+                    let place = known[0].sequence;
                     broken.push(format!("{id} was acknowledged at {sequence} and is at {place}"));
                 }
                 Some(_) => {}
@@ -100,7 +113,7 @@ fn check_sent(places: &HashMap<&str, &Record>, entries: &[Entry], broken: &mut V
     }
 }
 
-fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry], broken: &mut Vec<String>) {
+fn check_lives(places: &Places<'_>, model: &Model, entries: &[Entry], broken: &mut Vec<String>) {
     let mut handled: HashSet<(Life<'_>, &str)> = HashSet::new();
     let mut last: HashMap<(Life<'_>, &str), u64> = HashMap::new();
     let mut durable: HashMap<&str, u64> = HashMap::new();
@@ -116,7 +129,9 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
                 if !handled.insert((life, id)) {
                     broken.push(format!("{id} was handled twice by {who} in life {number}"));
                 }
-                let record = places.get(id.as_str());
+                let known = places.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+                let here = known.iter().find(|record| record.sequence.get() == *sequence);
+                let record = here.or(known.first());
                 let place = record.map(|record| record.sequence.get());
                 if place != Some(*sequence) {
                     broken.push(format!(
@@ -171,7 +186,13 @@ fn check_lives(places: &HashMap<&str, &Record>, model: &Model, entries: &[Entry]
     }
 }
 
-fn check_deliveries(log: &[Record], model: &Model, entries: &[Entry], broken: &mut Vec<String>) {
+fn check_deliveries(
+    log: &[Record],
+    removals: Option<&Removals<'_>>,
+    model: &Model,
+    entries: &[Entry],
+    broken: &mut Vec<String>,
+) {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     // When each agent was through with an event, as a place in the journal.
     let mut through: HashMap<(&str, &str), usize> = HashMap::new();
@@ -201,6 +222,15 @@ fn check_deliveries(log: &[Record], model: &Model, entries: &[Entry], broken: &m
         let audience = model.audience(record);
         for agent in &audience.must {
             let end = through.get(&(agent.as_str(), id));
+            if let Some(removals) = removals.filter(|removals| removals.is_gone(record)) {
+                if end.is_none() && !removals.was_told(agent, record) {
+                    broken.push(format!(
+                        "{id} at {at} was removed before {agent} had handled it, which was never told so"
+                    ));
+                }
+                // How far it is taken to be passes what is gone.
+                continue;
+            }
             if end.is_none() {
                 broken.push(format!("{id} at {at} was never handled by {agent}"));
             }
@@ -226,10 +256,12 @@ fn check_deliveries(log: &[Record], model: &Model, entries: &[Entry], broken: &m
 }
 
 fn check_answers(log: &[Record], entries: &[Entry], broken: &mut Vec<String>) {
-    let questions: HashMap<&str, &Record> = log
-        .iter()
-        .filter_map(|record| Some((text_of(record)?, record)))
-        .collect();
+    let mut questions: HashMap<&str, &Record> = HashMap::new();
+    for record in log {
+        if let Some(text) = text_of(record) {
+            questions.entry(text).or_insert(record);
+        }
+    }
     let mut asked: HashMap<&str, &str> = HashMap::new();
     for entry in entries {
         match &entry.fact {
@@ -279,7 +311,7 @@ fn text_of(record: &Record) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use openagents_protocol::record::{Act, Body};
     use openagents_protocol::{Header, Json, Sequence, Source};
     use serde_json::json;
@@ -288,7 +320,7 @@ mod tests {
     use crate::journal::Answer;
 
     /// Record 1 and 2: `one` and `other` come. Then these messages, from `one` unless it is an answer.
-    fn log(messages: &[(&str, &str, &str)]) -> Vec<Record> {
+    pub(crate) fn log(messages: &[(&str, &str, &str)]) -> Vec<Record> {
         let joined = |_| Act::AgentJoined {
             metadata: Json::empty_object(),
             generated: false,
@@ -313,7 +345,7 @@ mod tests {
         log
     }
 
-    fn record(name: &str, author: &str, to: &str, act: Act, text: &str) -> Record {
+    pub(crate) fn record(name: &str, author: &str, to: &str, act: Act, text: &str) -> Record {
         let body = Body {
             payload: json!({"text": text}).into(),
             ..Body::empty()
@@ -333,7 +365,7 @@ mod tests {
         }
     }
 
-    fn of(who: &str, life: u32, fact: Fact) -> Entry {
+    pub(crate) fn of(who: &str, life: u32, fact: Fact) -> Entry {
         Entry {
             at_ms: 0,
             who: who.to_owned(),
@@ -342,7 +374,7 @@ mod tests {
         }
     }
 
-    fn handled(who: &str, life: u32, id: &str, sequence: u64) -> [Entry; 2] {
+    pub(crate) fn handled(who: &str, life: u32, id: &str, sequence: u64) -> [Entry; 2] {
         let (id, source) = (id.to_owned(), "one".to_owned());
         let end = Fact::Handled { id: id.clone() };
         [
@@ -373,7 +405,7 @@ mod tests {
             .flatten()
             .collect();
         all.extend_from_slice(entries);
-        assert_eq!(check(&log, &all), expected);
+        assert_eq!(check(&log, None, &all), expected);
     }
 
     #[test]
@@ -408,7 +440,7 @@ mod tests {
             &["a was refused (invalid_field) and is in the log"],
         );
         let twice = log(&[("a", "agent:none", "hello"), ("a", "agent:none", "hello")]);
-        assert_eq!(check(&twice, &[]), ["a is in the log at 3 and at 4"]);
+        assert_eq!(check(&twice, None, &[]), ["a is in the log at 3 and at 4"]);
     }
 
     #[test]
@@ -428,12 +460,12 @@ mod tests {
     #[test]
     fn what_was_passed_over_is_named() {
         let log = log(&[("a", "agent:other", "hello")]);
-        assert_eq!(check(&log, &[]), ["a at 3 was never handled by other"]);
+        assert_eq!(check(&log, None, &[]), ["a at 3 was never handled by other"]);
         let cursors = |cursor| of("server", 1, Fact::Cursors(vec![("other".to_owned(), cursor)]));
         let mut early = vec![cursors(3)];
         early.extend(handled("other", 1, "a", 3));
         assert_eq!(
-            check(&log, &early),
+            check(&log, None, &early),
             ["other was taken to be at 3 before it had handled a at 3"]
         );
         check_beside(
@@ -464,7 +496,7 @@ mod tests {
                     text: text.to_owned(),
                 },
             };
-            check(&log, &[of("one", 1, asked), of("one", 1, answered)])
+            check(&log, None, &[of("one", 1, asked), of("one", 1, answered)])
         };
         assert!(verdict("other", "answer to question 1", 4).is_empty());
         assert_eq!(

@@ -57,15 +57,17 @@ impl Flawed {
             let whole: Vec<u8> = self.raw.drain(..head + length).collect();
             let event = serde_json::from_slice::<Value>(&whole[head..])
                 .ok()
-                .filter(|frame| frame["type"] == "event" && frame["sequence"].is_u64());
+                .filter(|frame| frame["type"] == "event");
             match event {
-                Some(event) => {
+                Some(event) if event["sequence"].is_u64() => {
                     self.events += 1;
                     for event in self.spoil(event) {
                         self.ready.extend(text(event.to_string().as_bytes()));
                     }
                 }
-                None => self.ready.extend(whole),
+                Some(event)
+                    if self.flaw == Flaw::KeepsSilent && event["event_name"] == "system.history.removed" => {}
+                _ => self.ready.extend(whole),
             }
         }
     }
@@ -82,7 +84,10 @@ impl Flawed {
             Flaw::LosesDeliveries
             | Flaw::DoublesDeliveries
             | Flaw::AcknowledgesTooEarly
-            | Flaw::ForgetsCursors => vec![event],
+            | Flaw::ForgetsCursors
+            | Flaw::RemovesUnread
+            | Flaw::KeepsSilent
+            | Flaw::LosesRecords => vec![event],
             Flaw::LeaksMessages => {
                 let mut stray = STRAY.lock().expect("poisoned");
                 let direct = event["destination_id"] == format!("agent:{}", self.agent);

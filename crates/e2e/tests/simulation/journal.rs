@@ -47,6 +47,10 @@ pub(crate) enum Fact {
     Settled,
     /// What the disk knows of how far the agents are, when the server opens it.
     Cursors(Vec<(String, u64)>),
+    /// A record was stored that says what is removed.
+    Removed { sequence: u64 },
+    /// An agent was told that events after this one are removed, by place.
+    Told { after: u64, places: Vec<(String, u64)> },
     /// Something broke a rule the moment it happened.
     Broken(String),
 }

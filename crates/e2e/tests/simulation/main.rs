@@ -6,6 +6,7 @@
 
 mod agent;
 mod answers;
+mod archive;
 mod checker;
 mod disk;
 mod flawed;
@@ -14,12 +15,13 @@ mod model;
 mod network;
 mod plan;
 mod player;
+mod removals;
 mod round;
 mod scene;
 mod server;
 
 use futures_util::{StreamExt, TryStreamExt};
-use plan::Plan;
+use plan::{Plan, Removing};
 use player::Player;
 use round::Verdict;
 
@@ -30,7 +32,7 @@ fn a_round_holds() -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = tempfile::tempdir()?;
-    let verdict = round::play(Plan::new(7, None), &directory.path().join("data"))?;
+    let verdict = round::play(Plan::new(7, None, Removing::None), &directory.path().join("data"))?;
     assert!(verdict.broken.is_empty(), "{:#?}", verdict.broken);
     Ok(())
 }
@@ -38,8 +40,12 @@ fn a_round_holds() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_seed_plays_the_same_round_every_time() -> anyhow::Result<()> {
     let player = Player::new().await?;
-    let (first, second) = tokio::try_join!(player.play(1, None), player.play(1, None))?;
-    assert_eq!(first.trace, second.trace);
+    // With everything kept, and with what is old removed.
+    for seed in [1, 3] {
+        let (first, second) = tokio::try_join!(player.play(seed, None), player.play(seed, None))?;
+        assert_eq!(first.trace, second.trace);
+        assert_eq!(first.removed.is_some_and(|removed| 0 < removed), seed == 3);
+    }
     Ok(())
 }
 
@@ -55,6 +61,9 @@ async fn the_checker_catches_every_flaw() -> anyhow::Result<()> {
         ("leaks_messages", "which is not for it"),
         ("mixes_answers", "was answered with"),
         ("forgets_cursors", "went back from"),
+        ("removes_unread", "who was there lately, had handled it"),
+        ("keeps_silent", "which was never told so"),
+        ("loses_records", "and no record says so"),
     ];
     assert_eq!(flaws.map(|(flaw, _)| flaw), plan::Flaw::ALL.map(|(name, _)| name));
     let rounds = futures_util::stream::iter(flaws);
@@ -67,7 +76,8 @@ async fn the_checker_catches_every_flaw() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `SIMULATION_SEED` is the first seed, `SIMULATION_ROUNDS` how many there are from there on.
+/// `SIMULATION_SEED` is the first seed, `SIMULATION_ROUNDS` how many there are from there on, and `SIMULATION_RETENTION` says
+/// which of them remove what is old: `some` (every third), `all` or `none`.
 #[tokio::test]
 async fn rounds_of_many_seeds_hold() -> anyhow::Result<()> {
     let number = |name, default| std::env::var(name).map_or(Ok(default), |text| text.parse());

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use openagents_e2e::preload;
 use tokio::process::Command;
 
-use crate::plan::{Flaw, Plan};
+use crate::plan::{Flaw, Plan, Removing};
 use crate::round::{Verdict, play};
 
 /// Marks the line with the verdict in the output of a process.
@@ -66,7 +66,8 @@ pub(crate) fn play_ours() -> anyhow::Result<Option<Verdict>> {
     };
     let data = std::env::var("SIMULATED_DISK")?;
     let flaw = std::env::var("SIMULATED_FLAW")?;
-    let verdict = play(Plan::new(seed.parse()?, Flaw::named(&flaw)), Path::new(&data))?;
+    let plan = Plan::new(seed.parse()?, Flaw::named(&flaw), Removing::as_told()?);
+    let verdict = play(plan, Path::new(&data))?;
     tell(&serde_json::to_string(&verdict)?);
     Ok(Some(verdict))
 }

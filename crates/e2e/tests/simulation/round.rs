@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use openagents_e2e::Dice;
 use openagents_protocol::Sequence;
 use openagents_protocol::record::{Act, Record};
-use openagents_server::Durability;
+use openagents_server::{Durability, Repair, Retention, Workspace};
 use openagents_store::{EventLog, Execution, Options, Store};
 use serde::{Deserialize, Serialize};
 use turmoil::{Builder, Sim};
@@ -18,6 +18,7 @@ use turmoil::{Builder, Sim};
 use crate::disk::{Ending, Left, synced_beside};
 use crate::journal::{Entry, Fact, trace};
 use crate::plan::{Flaw, Plan};
+use crate::removals::Removals;
 use crate::scene::Scene;
 use crate::{agent, answers, checker, server};
 
@@ -43,6 +44,8 @@ pub(crate) struct Verdict {
     pub(crate) handled: usize,
     pub(crate) answered: usize,
     pub(crate) held: usize,
+    /// How many records are removed; none where everything is kept.
+    pub(crate) removed: Option<usize>,
     /// How often each fault was made.
     pub(crate) faults: BTreeMap<String, usize>,
     pub(crate) broken: Vec<String>,
@@ -57,7 +60,7 @@ impl Verdict {
             .map(|(fault, times)| format!("{fault} {times}"))
             .collect();
         let mut row = format!(
-            "seed {:>6}  {:>4} s  {:>6} records  {:>6} acknowledged  {:>6} handled  {:>4} answered  {:>4} held  {}  {}",
+            "seed {:>6}  {:>4} s  {:>6} records  {:>6} acknowledged  {:>6} handled  {:>4} answered  {:>4} held{}  {}  {}",
             self.seed,
             self.seconds,
             self.records,
@@ -65,6 +68,8 @@ impl Verdict {
             self.handled,
             self.answered,
             self.held,
+            self.removed
+                .map_or_else(String::new, |removed| format!("  {removed:>5} removed")),
             if self.broken.is_empty() { "holds" } else { "BROKEN" },
             faults.join(", "),
         );
@@ -107,6 +112,8 @@ enum Fault {
     Hold,
     ClockJump,
     SlowLink,
+    /// An agent is away for days, which pass at once.
+    Absence,
 }
 
 /// Something that is mended later.
@@ -121,6 +128,7 @@ enum Mend {
     Link(usize),
     Release(usize),
     Speed(usize),
+    Days(i64),
 }
 
 struct Stage<'a> {
@@ -230,9 +238,12 @@ impl Stage<'_> {
 
     fn choose(&mut self) -> Fault {
         let synced = self.is_power_cut_safe();
+        if self.scene.plan.retention.is_some() && self.dice.once_in(3) {
+            return Fault::Absence;
+        }
         match (self.scene.plan.flaw, self.dice.roll(20)) {
             (Some(Flaw::AcknowledgesTooEarly), _) if synced => Fault::Crash(Ending::PowerCut),
-            (Some(Flaw::ForgetsCursors), _) | (_, 0..=2) => Fault::Crash(Ending::Kill),
+            (Some(Flaw::ForgetsCursors | Flaw::LosesRecords), _) | (_, 0..=2) => Fault::Crash(Ending::Kill),
             (_, 3..=4) if synced => Fault::Crash(Ending::PowerCut),
             (_, 5) => Fault::Restart,
             (_, 6..=9) => Fault::AgentCrash,
@@ -256,7 +267,7 @@ impl Stage<'_> {
         };
         let (what, mending) = match fault {
             Fault::Crash(_) | Fault::Restart if self.server_down => return Ok(()),
-            Fault::AgentCrash if self.down[host] => return Ok(()),
+            Fault::AgentCrash | Fault::Absence if self.down[host] => return Ok(()),
             Fault::Crash(ending) => {
                 self.crash(ending)?;
                 (format!("{ending:?}"), Some((for_a_while, Mend::Server)))
@@ -297,6 +308,22 @@ impl Stage<'_> {
                 self.sim.set_link_max_message_latency(name, "server", latency);
                 ("SlowLink".to_owned(), Some((for_a_while, Mend::Speed(host))))
             }
+            Fault::Absence => {
+                self.sim.crash(name);
+                self.down[host] = true;
+                // Most are taken for gone by then.
+                let gone = self.dice.milliseconds(500, 3_000);
+                let days = self.dice.pick(&[3, 20, 29, 31, 45]);
+                let at = self.sim.elapsed() + gone;
+                self.mendings.push(Mending {
+                    at,
+                    what: Mend::Days(days),
+                });
+                (
+                    "Absence".to_owned(),
+                    Some((gone + for_a_while, Mend::Agent(host))),
+                )
+            }
         };
         self.scene.tell("stage", 0, Fact::Fault(what));
         if let Some((after, what)) = mending {
@@ -313,6 +340,9 @@ impl Stage<'_> {
         self.server_down = true;
         if ending == Ending::PowerCut {
             self.scene.tell("stage", 0, Fact::PowerCut);
+        }
+        if self.scene.plan.flaw == Some(Flaw::LosesRecords) {
+            lose_a_message(&self.scene.data)?;
         }
         let knew = |entry: &Entry| matches!(&entry.fact, Fact::Cursors(cursors) if !cursors.is_empty());
         if self.scene.plan.flaw == Some(Flaw::ForgetsCursors) && self.scene.journal.entries().iter().any(knew)
@@ -342,8 +372,23 @@ impl Stage<'_> {
                 self.sim
                     .set_link_max_message_latency(name(host), "server", latency);
             }
+            Mend::Days(days) => self.scene.jump(days * 24 * 3_600_000),
         }
     }
+}
+
+/// The log forgets the last message.
+fn lose_a_message(data: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    runtime.block_on(async {
+        let (store, log) = read_log(data).await?;
+        let message = |record: &&Record| matches!(record.header.act, Act::Message { .. });
+        let last = log.iter().rfind(message).map(|record| record.sequence);
+        store.log.remove(last.into_iter().collect()).await?;
+        Ok(store.log.close().await?)
+    })
 }
 
 /// Holds what everybody saw against the log, and the view against one that is built anew.
@@ -354,9 +399,32 @@ fn conclude(scene: &Arc<Scene>, elapsed: Duration) -> anyhow::Result<Verdict> {
         .enable_time()
         .start_paused(true)
         .build()?;
-    let log = runtime.block_on(read_log(&scene.data))?;
-    broken.extend(checker::check(&log, &entries));
-    let settings = server::config(scene).workspace;
+    let (store, left) = runtime.block_on(read_log(&scene.data))?;
+    drop(store);
+    let log = scene.archive.beside(&left);
+    let removals = scene
+        .plan
+        .retention
+        .clone()
+        .map(|retention| Removals::of(&log, &left, &entries, retention));
+    broken.extend(checker::check(&log, removals.as_ref(), &entries));
+    let mut settings = server::config(scene).workspace;
+    if removals.is_some() {
+        let looked = runtime.block_on(Workspace::repair(
+            &scene.data,
+            Repair::Look,
+            settings.clone(),
+            |_| (),
+        ))?;
+        if !looked.is_log_sound() {
+            broken.push(format!(
+                "a repair finds damage: {:?}, lost: {:?}",
+                looked.damage, looked.lost
+            ));
+        }
+    }
+    // Nothing more is removed, and nobody goes, while it is asked.
+    (settings.retention, settings.lease) = (Retention::default(), Duration::from_mins(1));
     let (before, after) = runtime.block_on(answers::before_and_after(&scene.data, settings))?;
     broken.extend(answers::compare(&before, &after));
     let panics = PANICS.load(Ordering::Relaxed);
@@ -374,7 +442,7 @@ fn conclude(scene: &Arc<Scene>, elapsed: Duration) -> anyhow::Result<Verdict> {
         seed: scene.plan.seed,
         trace: trace(&entries),
         seconds: elapsed.as_secs(),
-        records: log.len(),
+        records: left.len(),
         acknowledged: count(|fact| matches!(fact, Fact::Accepted { .. })),
         handled: count(|fact| matches!(fact, Fact::Handled { .. })),
         answered: count(|fact| matches!(fact, Fact::Answered { .. })),
@@ -382,12 +450,13 @@ fn conclude(scene: &Arc<Scene>, elapsed: Duration) -> anyhow::Result<Verdict> {
             .iter()
             .filter(|record| matches!(record.header.act, Act::Held { .. }))
             .count(),
+        removed: removals.map(|removals| removals.count()),
         faults,
         broken,
     })
 }
 
-async fn read_log(data: &Path) -> anyhow::Result<Vec<Record>> {
+async fn read_log(data: &Path) -> anyhow::Result<(Store, Vec<Record>)> {
     let options = Options {
         execution: Execution::Inline,
         ..Options::default()
@@ -398,7 +467,7 @@ async fn read_log(data: &Path) -> anyhow::Result<Vec<Record>> {
     loop {
         let records = store.log.read(after, 10_000).await?;
         let Some(last) = records.last() else {
-            return Ok(log);
+            return Ok((store, log));
         };
         after = last.sequence;
         log.extend(records);

@@ -12,6 +12,7 @@ use openagents_server::{Clock, Durability};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::Archive;
 use crate::journal::{Entry, Fact, Journal};
 use crate::plan::{Flaw, Plan};
 
@@ -25,6 +26,8 @@ pub(crate) struct Scene {
     /// The folder of the workspace.
     pub(crate) data: PathBuf,
     pub(crate) journal: Journal,
+    /// Where something may be removed, what there ever was.
+    pub(crate) archive: Archive,
     /// Since the beginning of the round.
     now_ms: AtomicU64,
     /// How far the wall clock of the server is off.
@@ -52,6 +55,7 @@ impl Scene {
         let scene = Self {
             data: data.to_owned(),
             journal: Journal::default(),
+            archive: Archive::default(),
             now_ms: AtomicU64::new(0),
             skew_ms: AtomicI64::new(0),
             wall,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use openagents_server::{Config, Server};
+use openagents_server::{Config, Server, Unread};
 use openagents_store::{Execution, Options, Store};
 
+use crate::archive::Archivist;
 use crate::journal::Fact;
 use crate::network::{PORT, Socket};
+use crate::plan::Flaw;
 use crate::scene::Scene;
 
 const NAME: &str = "server";
@@ -31,6 +34,7 @@ async fn serve(scene: &Arc<Scene>, life: u32, host: usize) -> anyhow::Result<()>
         let last = tokio::select! {
             () = scene.stop.cancelled() => true,
             () = scene.restart.notified() => false,
+            Err(error) = archive(scene, life, &server) => return Err(error),
         };
         server.shutdown().await;
         if last {
@@ -41,6 +45,14 @@ async fn serve(scene: &Arc<Scene>, life: u32, host: usize) -> anyhow::Result<()>
     }
 }
 
+/// Keeps what the server is going to remove.
+async fn archive(scene: &Arc<Scene>, life: u32, server: &Server) -> anyhow::Result<()> {
+    if scene.plan.retention.is_some() {
+        Archivist::begin(scene, life)?.follow(&server.workspace()).await?;
+    }
+    std::future::pending().await
+}
+
 pub(crate) fn config(scene: &Arc<Scene>) -> Config {
     let mut config = Config::new(&scene.data);
     config.listen.set_port(PORT);
@@ -49,6 +61,14 @@ pub(crate) fn config(scene: &Arc<Scene>) -> Config {
     config.workspace.clock = scene.clock();
     if !scene.plan.guarded {
         config.workspace.loop_guard = None;
+    }
+    if let Some(retention) = scene.plan.retention.clone() {
+        config.workspace.retention = retention;
+        // Who is killed is away soon.
+        config.workspace.lease = Duration::from_secs(1);
+        if scene.plan.flaw == Some(Flaw::RemovesUnread) {
+            config.workspace.retention.unread = Unread::Removed;
+        }
     }
     config
 }

@@ -1,13 +1,15 @@
 //! Workspaces made of backups.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use openagents_protocol::{EventId, Sequence};
-use openagents_store::{Copied, LogCopy, Replacement, SqliteLog};
+use openagents_protocol::record::{Act, Body};
+use openagents_protocol::{Address, EventId, Header, Sequence, Source};
+use openagents_store::{Copied, Entry, EventLog, LogCopy, Replacement, SqliteLog};
 
 use super::backup::copy_log;
 use super::files::{Contents, References};
-use super::{KeepError, Progress, check_workspace, on_disk};
+use super::{KeepError, Progress, check_workspace, on_disk, with_copy};
 use crate::files::Blobs;
 use crate::load::load;
 use crate::settings::Settings;
@@ -110,7 +112,11 @@ async fn build(
         return Err(KeepError::BeyondEnd { through, head });
     }
     let mut references = References::default();
-    let log = copy_log(log, through, &mut references, progress).await?;
+    let mut log = copy_log(log, through, &mut references, progress).await?;
+    let mut gone = Gone::new();
+    if let Some(through) = through {
+        (log, gone) = removed_since(log, through).await?;
+    }
     let failed = |error| openagents_store::Error::from_io(backup, error);
     let (originals, blobs) = (
         Blobs::beside(backup).map_err(failed)?,
@@ -126,14 +132,62 @@ async fn build(
         progress(Progress::View { done, all });
     })
     .await?;
-    stored.store.log.close().await?;
+    let log = stored.store.log;
+    let told = gone.len() as u64;
+    if told != 0 {
+        let horizons = gone
+            .into_iter()
+            .map(|(place, through)| horizon(place, through, settings));
+        log.append(horizons.collect()).await?;
+    }
+    let head = head.max(log.head());
+    log.close().await?;
     Ok(Restored {
         head,
-        records,
+        records: records + told,
         files: contents.whole.len() + contents.damaged.len(),
         file_bytes: contents.bytes,
         missing_files: contents.missing.into_iter().collect(),
         damaged_files: contents.damaged.into_iter().collect(),
         replaced: None,
     })
+}
+
+/// Through where something is gone, by place.
+type Gone = HashMap<Address, Sequence>;
+
+/// What the backup has no more of a time before a sequence, because it was removed later.
+async fn removed_since(mut log: LogCopy, through: Sequence) -> Result<(LogCopy, Gone), KeepError> {
+    let (mut gone, mut after) = (Gone::new(), through);
+    loop {
+        let records;
+        (log, records) = with_copy(log, move |log| log.look_beyond(after)).await?;
+        let Some(last) = records.last() else {
+            return Ok((log, gone));
+        };
+        after = last.sequence;
+        for record in records {
+            if let Act::HistoryRemoved {
+                place, through: end, ..
+            } = record.header.act
+            {
+                let known = gone.entry(place).or_default();
+                *known = end.min(through).max(*known);
+            }
+        }
+    }
+}
+
+/// Tells a restored workspace that something is gone. In its log nothing was removed, so it counts none.
+fn horizon(place: Address, through: Sequence, settings: &Settings) -> Entry {
+    let act = Act::HistoryRemoved {
+        place,
+        through,
+        records: 0,
+    };
+    let name = "system.history.removed".parse().expect("a valid name");
+    let body = Body::empty();
+    let now_ms = settings.clock.now_ms();
+    let header = Header::new(name, Source::System, Address::System, now_ms, act, &body);
+    Entry { header, body }
 }

@@ -1,6 +1,7 @@
 //! What is due to be removed, and who needs it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use openagents_protocol::record::Record;
 use openagents_protocol::{Address, AgentId, Sequence};
@@ -48,8 +49,8 @@ pub(super) struct Laggards {
 }
 
 impl Laggards {
-    pub(super) fn find(inner: &Inner, state: &State, now_ms: u64, reach: Sequence) -> Self {
-        let away = millis(inner.settings.retention.away);
+    pub(super) fn find(inner: &Inner, state: &State, away: Duration, now_ms: u64, reach: Sequence) -> Self {
+        let away = millis(away);
         let mut cursors = HashMap::new();
         for (agent_id, agent) in &state.agents {
             let here = agent.presence == Presence::Online || inner.live.is_live(agent_id);

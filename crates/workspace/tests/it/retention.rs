@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openagents_protocol::call::{ListMessages, Messages, SearchMessages};
+use openagents_protocol::call::{GetRetention, ListMessages, Messages, SearchMessages};
 use openagents_protocol::frame::Backlog;
+use openagents_protocol::record::Role;
 use openagents_protocol::{Event, Sequence};
-use openagents_workspace::{Clock, Keep, Occupied, Restore, Retention, Settings, Unread, Workspace};
+use openagents_workspace::{Caller, Clock, Keep, Occupied, Restore, Retention, Settings, Unread, Workspace};
 
 use crate::backups::{answers, open};
 use crate::files::{blobs, in_general};
@@ -191,7 +192,14 @@ async fn a_backup_of_what_is_left_is_restored_as_it_is_and_up_to_a_sequence() {
     // Back to a moment at which the old ones were there, which are gone all the same.
     let part = restore("part", young.sequence).await;
     let workspace = open(&part).await;
-    assert_eq!(texts(&general(&workspace).await), ["young"]);
+    let restored = general(&workspace).await;
+    assert_eq!(texts(&restored), ["young"]);
+    assert!(
+        restored
+            .removed_through
+            .is_some_and(|through| Some(through) < young.sequence),
+        "{restored:?}"
+    );
     workspace.close().await;
     let repaired = Workspace::repair(
         &copy,
@@ -308,6 +316,49 @@ async fn where_a_setting_says_so_what_is_unread_goes_too_and_its_reader_is_told(
     assert_eq!(bob.text().await, "system.history.removed");
 }
 
+#[test]
+fn what_is_removed_while_its_reader_catches_up_is_told_before_what_is_left() {
+    // One thread does all the waiting for the disk, so that the test decides when something is read.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut archive = Archive::keeping(|retention| {
+            retention.workspace = keep_days(5);
+            retention.unread = Unread::Removed;
+        })
+        .await;
+        archive.room.attach("bob").await.session.leave(None).await;
+        archive.room.post("alice", "unread").await;
+        archive
+            .room
+            .change(|settings| settings.execution = openagents_workspace::Execution::Blocking);
+        // What a workspace has not in memory is read from the disk.
+        archive.room = archive.room.reopen().await;
+        let mut bob = archive.room.attach("bob").await;
+        let (busy, is_busy) = tokio::sync::oneshot::channel();
+        let (free, is_free) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || {
+            busy.send(()).unwrap();
+            is_free.recv().unwrap_err();
+        });
+        is_busy.await.unwrap();
+        let mut texts = Box::pin(bob.texts(2));
+        tokio::select! {
+            biased;
+            texts = &mut texts => panic!("nobody waited for the disk: {texts:?}"),
+            () = std::future::ready(()) => drop(free),
+        }
+        archive.pass_days(6);
+        archive.room.post("alice", "still here").await;
+        // The workspace looks by itself when it was opened; whoever comes first removes it.
+        archive.remove().await;
+        assert_eq!(texts.await, ["system.history.removed", "still here"]);
+    });
+}
+
 #[tokio::test]
 async fn what_is_too_many_goes_by_channel_and_altogether_but_nothing_young() {
     let archive = Archive::keeping(|retention| {
@@ -406,4 +457,85 @@ async fn files_go_with_the_messages_of_their_time() {
     assert!(answers.files.is_empty(), "{:?}", answers.files);
     let room = archive.room.reopen().await;
     assert_eq!(blobs(room.directory.path()), 0);
+}
+
+#[tokio::test]
+async fn what_is_to_go_is_told_before_with_who_holds_it_up_and_afterwards_what_went() {
+    let archive = Archive::keeping(|retention| retention.workspace = keep_days(60)).await;
+    let room = &archive.room;
+    room.attach("carol").await.session.leave(None).await;
+    let bob = room.attach("bob").await;
+    let cursor = bob.session.start();
+    for number in 0..10 {
+        room.post("alice", &format!("post {number}")).await;
+    }
+    room.tell("alice", "carol", "a whisper").await;
+    archive.pass_days(31);
+    room.post("alice", "of today").await;
+    room.workspace.searchable_through(room.workspace.head()).await;
+    let admin = Caller::new("operator".parse().unwrap(), Role::Admin);
+    let ask = async |asked: GetRetention| room.workspace.get_retention(&admin, &asked).await.unwrap();
+
+    let told = ask(GetRetention::default()).await;
+    assert_eq!(told.limits.workspace.max_age_seconds, Some(60 * 24 * 60 * 60));
+    assert_eq!(
+        (told.due_events, told.waiting_events, told.places.len()),
+        (0, 0, 0)
+    );
+
+    // With other limits: bob is connected and has read nothing, carol is away for too long.
+    let month = GetRetention {
+        keep_for_seconds: Some(30 * 24 * 60 * 60),
+        ..GetRetention::default()
+    };
+    let told = ask(month).await;
+    assert_eq!((told.due_events, told.waiting_events), (1, 10));
+    let places: Vec<&str> = told.places.iter().map(|place| place.place.as_str()).collect();
+    assert_eq!(places, ["agent:carol", "channel:general"]);
+    let held = told.places[1].held_up_by.as_ref().unwrap();
+    assert_eq!(
+        (held.agent_id.as_str(), held.acknowledged, held.online),
+        ("bob", cursor, true)
+    );
+    assert!(held.last_seen <= held.since, "it was sent after bob came");
+
+    bob.session.leave(None).await;
+    drop(bob);
+    archive.pass_days(31);
+    let few = GetRetention {
+        keep_events: Some(4),
+        ..GetRetention::default()
+    };
+    assert_eq!(
+        ask(few).await.due_events,
+        11,
+        "the old ones, of which four are too few to add any"
+    );
+    let few = GetRetention {
+        keep_events: Some(0),
+        ..GetRetention::default()
+    };
+    assert_eq!(ask(few).await.due_events, 12);
+    let told = ask(GetRetention::default()).await;
+    assert_eq!(
+        (told.due_events, told.waiting_events, told.removed_events),
+        (11, 0, 0)
+    );
+    assert_eq!(archive.remove().await, told.due_events);
+    let after = ask(GetRetention::default()).await;
+    assert_eq!((after.due_events, after.removed_events), (0, told.due_events));
+    assert_eq!(after.removed_bytes, told.due_bytes);
+    assert!(after.last_run.is_some());
+    assert_eq!(after.held_up_by, 0);
+    assert!(after.places.iter().all(|place| place.removed_through.is_some()));
+
+    let member = Caller::new("alice".parse().unwrap(), Role::Member);
+    let refused = room
+        .workspace
+        .get_retention(&member, &GetRetention::default())
+        .await;
+    assert_eq!(
+        refused.unwrap_err().code,
+        openagents_protocol::ErrorCode::Forbidden
+    );
 }
