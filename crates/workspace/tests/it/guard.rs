@@ -359,7 +359,7 @@ async fn who_answers_the_notice_of_a_loop_is_held_without_another_notice() {
 
 #[tokio::test]
 async fn people_learn_of_a_loop_between_two_agents_and_not_who_they_are() {
-    let room = Room::open().await;
+    let (room, _) = Room::with_a_clock().await;
     let metadata = Some(json!({"type": "human"}).into());
     let mut ana = Reader::of(
         room.workspace
@@ -388,7 +388,7 @@ async fn people_learn_of_a_loop_between_two_agents_and_not_who_they_are() {
 
 #[tokio::test]
 async fn what_is_held_can_be_deleted_instead() {
-    let room = Room::open().await;
+    let (room, _) = Room::with_a_clock().await;
     for agent in AGENTS {
         room.post(agent, "hi").await;
     }
