@@ -44,7 +44,10 @@ async fn requests_that_are_large_together_are_refused_and_small_ones_are_not() {
     let payload = json!({"target_agent_id": "bob", "content": {"text": text(500_000)}});
     let refusal = within(LIMIT, async {
         loop {
-            // The server reads what the slow one sends as it comes.
+            // The server reads what the slow one sends as it comes: it has done so when it has answered others since.
+            for _ in 0..3 {
+                alice.say("bob", "small").await;
+            }
             let answer = alice
                 .send("thread.direct_message.send", "bob", payload.clone())
                 .await;
