@@ -66,6 +66,7 @@ fn described() -> OpenApiRouter<Arc<Host>> {
         .routes(routes!(people::update_agent))
         .routes(routes!(people::get_permissions))
         .routes(routes!(people::explain))
+        .routes(routes!(people::get_retention))
         .routes(routes!(people::list_held))
         .routes(routes!(people::unblock))
         .routes(routes!(people::list_mods))

@@ -9,6 +9,8 @@ use crate::Sequence;
 /// Tells what the workspace keeps, what is removed, what would be removed now, and who holds that up; for admins. With other
 /// limits, what these would remove. Nothing is removed by asking.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
 pub struct GetRetention {
     /// Seconds that everything is kept, instead of what holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,6 +25,7 @@ pub struct GetRetention {
 
 /// What is kept, what is removed, and what would be removed now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetentionInfo {
     /// What is kept, with the limits that were asked about.
     pub limits: RetentionLimits,
@@ -47,6 +50,7 @@ pub struct RetentionInfo {
 
 /// What is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetentionLimits {
     /// Of everything together, but for the channels that are named below.
     pub workspace: Kept,
@@ -69,6 +73,7 @@ pub struct RetentionLimits {
 
 /// How much is kept; what is not said is not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Kept {
     /// The oldest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +88,7 @@ pub struct Kept {
 
 /// A channel, an inbox or everyone, and what is removed of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RetainedPlace {
     /// Its address.
     pub place: String,
@@ -102,6 +108,7 @@ pub struct RetainedPlace {
 
 /// An agent that was here lately and has not acknowledged what is due.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldUp {
     /// The agent.
     pub agent_id: String,

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use openagents_protocol::call::{
-    AgentInfo, Agents, Explain, Explanation, GetAgent, HeldMessages, ListAgents, Mods, Permissions, Unblock,
-    Unblocked, UpdateAgent, WorkspaceInfo,
+    AgentInfo, Agents, Explain, Explanation, GetAgent, GetRetention, HeldMessages, ListAgents, Mods,
+    Permissions, RetentionInfo, Unblock, Unblocked, UpdateAgent, WorkspaceInfo,
 };
 
 use super::reply::Refusal;
@@ -68,6 +68,21 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, Refusal> {
     let caller = visitor.caller()?;
     Ok(Json(visitor.workspace.explain(&caller, params).await?))
+}
+
+/// Tells what is kept, what is removed, what would be removed now, and who holds that up; for admins. With other limits,
+/// what these would remove.
+#[utoipa::path(get, path = "/rest/v1/retention", tag = "workspace", params(GetRetention),
+    responses((status = 200, body = RetentionInfo), Refusal))]
+pub(super) async fn get_retention(
+    visitor: Visitor,
+    Params(params): Params<GetRetention>,
+) -> Result<Json<RetentionInfo>, Refusal> {
+    let told = visitor
+        .workspace
+        .get_retention(&visitor.anybody(), &params)
+        .await?;
+    Ok(Json(told))
 }
 
 /// Lists the messages that are held, by the loop guard or because their channel is moderated, oldest first; for
