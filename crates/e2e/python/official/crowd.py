@@ -6,9 +6,20 @@ import time
 
 from harness import Agent, heard, run, say
 
+# Longer than anything is on its way, in seconds.
+PATIENCE = 90
+
+
+class Member(Agent):
+    """An agent of the crowd."""
+
+    def texts(self):
+        """What was said to it."""
+        return [event.payload["content"]["text"] for event in self.got if "content" in event.payload]
+
 
 async def main(port, transport, first, count, everybody, seconds):
-    agents = [Agent(f"crowd-{first + n}") for n in range(count)]
+    agents = [Member(f"crowd-{first + n}") for n in range(count)]
     gate = asyncio.Semaphore(8)
 
     async def join(agent):
@@ -43,18 +54,19 @@ async def main(port, transport, first, count, everybody, seconds):
             await asyncio.sleep(2)
 
     await asyncio.gather(*(write(number, agent) for number, agent in enumerate(agents)))
-    say(sent=len(sent))
-    await heard()
-    # The last ones are on their way: they are there when the counts stand still.
-    before = -1
-    while before != sum(len(agent.got) for agent in agents):
-        before = sum(len(agent.got) for agent in agents)
-        await asyncio.sleep(3)
-    got = {
-        agent.id: [event.payload["content"]["text"] for event in agent.got if "content" in event.payload]
-        for agent in agents
-    }
-    say(sent_all=sent, got=got)
+    say(sent=sent)
+    # How many different ones each of these agents is to have got; they are on their way.
+    due = await heard()
+
+    def missing():
+        return any(len(set(agent.texts())) < due.get(agent.id, 0) for agent in agents)
+
+    begun = time.monotonic()
+    while missing() and time.monotonic() < begun + PATIENCE:
+        await asyncio.sleep(0.1)
+    # Whatever comes twice comes now.
+    await asyncio.sleep(3)
+    say(got={agent.id: agent.texts() for agent in agents})
     await heard()
     await asyncio.gather(*(agent.leave() for agent in agents))
 

@@ -188,15 +188,15 @@ const MOST_GROWTH: f64 = 6_000.0;
 /// What server and test may take at most, in kB. In a minute caches still fill: a trend says nothing then.
 const MOST_MEMORY: f64 = 200_000.0;
 
-/// Looks at the memory of this process until something is done: seconds since the beginning, and kB.
-async fn watched(work: impl Future<Output = Result<()>>) -> Result<Vec<(f64, f64)>> {
+/// Looks at the memory of this process until something is done: seconds since the beginning, and kB; and what came of it.
+async fn watched<T>(work: impl Future<Output = Result<T>>) -> Result<(Vec<(f64, f64)>, T)> {
     let began = Instant::now();
     let mut looks = tokio::time::interval(LOOK);
     let mut found = Vec::new();
     let mut work = pin!(work);
     loop {
         tokio::select! {
-            done = &mut work => return done.map(|()| found),
+            done = &mut work => return done.map(|done| (found, done)),
             _ = looks.tick() => {
                 let kilobytes = u32::try_from(memory_kib("self", "VmRSS")?)?;
                 found.push((began.elapsed().as_secs_f64(), f64::from(kilobytes)));
@@ -261,33 +261,37 @@ async fn two_hundred_official_clients_lose_and_double_nothing() -> Result<()> {
         part.hear(&go).await?;
     }
     let traffic = async {
+        let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for part in &mut crowd {
-            within(limit, part.next()).await?;
+            let told = within(limit, part.next()).await?;
+            for sent in told["sent"].as_array().context("what was sent")? {
+                let texts = [0, 1, 2].map(|index| sent[index].as_str().unwrap_or_default().to_owned());
+                let [to, from, text] = texts;
+                let readers: Vec<String> = match to.as_str() {
+                    "*" => (0..CROWD).map(|number| format!("crowd-{number}")).collect(),
+                    _ => vec![to],
+                };
+                for reader in readers.into_iter().filter(|reader| *reader != from) {
+                    expected.entry(reader).or_default().insert(text.clone());
+                }
+            }
         }
-        Ok::<_, anyhow::Error>(())
+        Ok::<_, anyhow::Error>(expected)
     };
-    let memory = watched(traffic).await?;
-    let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let (memory, expected) = watched(traffic).await?;
+    let due: BTreeMap<&String, usize> = expected
+        .iter()
+        .map(|(reader, texts)| (reader, texts.len()))
+        .collect();
     let mut got: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for part in &mut crowd {
-        part.hear(&go).await?;
+        part.hear(&json!(due)).await?;
     }
     for part in &mut crowd {
         let told = within(limit, part.next()).await?;
-        for sent in told["sent_all"].as_array().context("what was sent")? {
-            let texts = [0, 1, 2].map(|index| sent[index].as_str().unwrap_or_default().to_owned());
-            let [to, from, text] = texts;
-            let readers: Vec<String> = match to.as_str() {
-                "*" => (0..CROWD).map(|number| format!("crowd-{number}")).collect(),
-                _ => vec![to],
-            };
-            for reader in readers.into_iter().filter(|reader| *reader != from) {
-                expected.entry(reader).or_default().insert(text.clone());
-            }
-        }
         for (reader, texts) in told["got"].as_object().context("what was got")? {
             let texts = texts.as_array().into_iter().flatten();
-            let texts = texts.filter_map(|content| content["text"].as_str().or(content.as_str()));
+            let texts = texts.filter_map(serde_json::Value::as_str);
             got.insert(reader.clone(), texts.map(str::to_owned).collect());
         }
     }
