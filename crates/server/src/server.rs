@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::config::{Addresses, Config};
 use crate::host::Host;
-use crate::line::Line;
+use crate::line::{Line, MAX_STREAMS};
 use crate::listener::{Filtered, Listener};
 use crate::socket::Socket;
 use crate::{Error, connection, descriptors, health, legacy, rest, tls};
@@ -257,9 +257,6 @@ async fn serve_socket(mut socket: Socket, port: Port, host: &Arc<Host>) {
         _ => {}
     }
 }
-
-/// The most requests at once over one connection of HTTP/2.
-const MAX_STREAMS: u32 = 32;
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADERS: usize = 16 * 1024;

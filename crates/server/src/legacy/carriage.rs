@@ -18,8 +18,7 @@ struct Carried {
 }
 
 /// The response, signing the slip once it is carried away.
-pub(super) fn carried(response: Response, slip: Slip, way: &Arc<dyn Way>) -> Response {
-    let way = Arc::clone(way);
+pub(super) fn carried(response: Response, slip: Slip, way: Arc<dyn Way>) -> Response {
     response.map(|inner| Body::new(Carried { inner, slip, way }))
 }
 

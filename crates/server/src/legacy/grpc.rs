@@ -83,16 +83,15 @@ async fn send_event(
     Extension(share): Extension<Arc<Share>>,
     request: HttpRequest,
 ) -> Response {
-    let way: Arc<dyn Way> = line;
     let slip = Arc::new(std::sync::Mutex::new(Slip::default()));
     let response = unary(&host, request, |event: Event| {
-        let (host, way, slip) = (Arc::clone(&host), Arc::clone(&way), Arc::clone(&slip));
+        let (host, line, slip) = (Arc::clone(&host), Arc::clone(&line), Arc::clone(&slip));
         let share = Arc::clone(&share);
         async move {
             let event_name = event.event_name.clone();
             let answer = match Request::from_proto(event) {
                 Ok(request) => {
-                    let processed = plain::process(&host, &way, request.counted_by(share)).await;
+                    let processed = plain::process(&host, &line, request.counted_by(share)).await;
                     *slip.lock().expect("poisoned") = processed.slip;
                     processed.answer
                 }
@@ -108,7 +107,7 @@ async fn send_event(
     })
     .await;
     let slip = slip.lock().expect("poisoned").clone();
-    carried(response, slip, &way)
+    carried(response, slip, line)
 }
 
 /// Data as this interface carries it; nothing where there is nothing in it.

@@ -171,15 +171,14 @@ async fn poll_events(
     Extension(line): Extension<Arc<Line>>,
     Query(mut query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let way: Arc<dyn Way> = line;
     let Some(agent_id) = query.remove("agent_id").filter(|id| !id.is_empty()) else {
         return failed(StatusCode::BAD_REQUEST, "agent_id query parameter is required");
     };
     let secret = query.remove("secret").map(Secret::new);
-    match poll(&host, &way, &agent_id, secret.as_ref()).await {
+    match poll(&host, &line, &agent_id, secret.as_ref()).await {
         Ok(polled) => {
             let body = json!({"success": true, "messages": polled.events, "agent_id": agent_id});
-            carried(answer(StatusCode::OK, &body), polled.slip, &way)
+            carried(answer(StatusCode::OK, &body), polled.slip, line)
         }
         Err(reason) => {
             let body = json!({
@@ -199,7 +198,6 @@ async fn send_event(
     Extension(share): Extension<Arc<Share>>,
     request: axum::extract::Request,
 ) -> Response {
-    let way: Arc<dyn Way> = line;
     let fields = match read(&host, request).await {
         Ok(fields) => fields,
         Err(message) => return failed(StatusCode::INTERNAL_SERVER_ERROR, &message),
@@ -212,7 +210,7 @@ async fn send_event(
         }
     };
     let (event_id, event_name) = (request.event_id.clone(), request.event_name.clone());
-    let processed = plain::process(&host, &way, request.counted_by(share)).await;
+    let processed = plain::process(&host, &line, request.counted_by(share)).await;
     let body = json!({
         "success": processed.answer.success,
         "message": processed.answer.message,
@@ -220,7 +218,7 @@ async fn send_event(
         "data": processed.answer.data,
         "event_name": event_name.as_str(),
     });
-    carried(answer(StatusCode::OK, &body), processed.slip, &way)
+    carried(answer(StatusCode::OK, &body), processed.slip, line)
 }
 
 async fn read(host: &Arc<Host>, request: axum::extract::Request) -> Result<Map<String, Value>, String> {

@@ -12,6 +12,7 @@ use super::poll::poll;
 use super::request::Request;
 use super::{cache, discovery, system, thread};
 use crate::host::Host;
+use crate::line::Line;
 
 /// An extension that lets files travel inside of messages.
 pub(super) const SIMPLE_MESSAGING: &str = "openagents.mods.communication.simple_messaging";
@@ -34,16 +35,17 @@ impl From<Answer> for Processed {
 }
 
 /// Takes an event: a command of the system, a request to an extension, or one to be delivered.
-pub(super) async fn process(host: &Arc<Host>, way: &Arc<dyn Way>, request: Request) -> Processed {
+pub(super) async fn process(host: &Arc<Host>, line: &Arc<Line>, request: Request) -> Processed {
     if request.event_name == "system.poll_messages" {
-        return poll_by_event(host, way, &request).await;
+        return poll_by_event(host, line, &request).await;
     }
-    if let Some(answer) = system::before_joining(host, way, &request).await {
+    let way: Arc<dyn Way> = line.clone();
+    if let Some(answer) = system::before_joining(host, &way, &request).await {
         return answer.into();
     }
     let workspace = host.workspace();
     let proved = request.agent_id().zip(request.secret.as_ref());
-    let recognised = proved.and_then(|(agent_id, secret)| workspace.recognise(&agent_id, secret, way).ok());
+    let recognised = proved.and_then(|(agent_id, secret)| workspace.recognise(&agent_id, secret, &way).ok());
     let Some(caller) = recognised else {
         let unknown = request.event_name.as_str().starts_with("system.") && request.secret.is_none();
         let is_there = request
@@ -110,7 +112,7 @@ fn carries_files(request: &Request) -> bool {
         .any(|kind| request.event_name.as_str().starts_with(kind))
 }
 
-async fn poll_by_event(host: &Arc<Host>, way: &Arc<dyn Way>, request: &Request) -> Processed {
+async fn poll_by_event(host: &Arc<Host>, line: &Arc<Line>, request: &Request) -> Processed {
     // What is for one agent is read by this agent.
     let own = request
         .text("agent_id")
@@ -118,7 +120,7 @@ async fn poll_by_event(host: &Arc<Host>, way: &Arc<dyn Way>, request: &Request) 
     if !own {
         return Answer::refused(UNPROVED).into();
     }
-    match poll(host, way, &request.source, request.secret.as_ref()).await {
+    match poll(host, line, &request.source, request.secret.as_ref()).await {
         Ok(polled) => {
             let message = format!("Retrieved {} messages", polled.events.len());
             let mut data = json!({"messages": polled.events});

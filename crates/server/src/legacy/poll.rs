@@ -11,6 +11,7 @@ use super::event::Event;
 use super::tell::tell;
 use super::thread::files::MOST_TOLD;
 use crate::host::Host;
+use crate::line::Line;
 
 /// What an answer has beside the largest event in it, in bytes.
 const BESIDE: usize = 64 * 1024;
@@ -25,11 +26,11 @@ pub(super) struct Polled {
     pub(super) slip: Slip,
 }
 
-/// What there is for an agent; waits for it. Where somebody else took the agent's place, or its secret is no good any
-/// more, that is said.
+/// What there is for an agent; waits for it, as long as there is room for that on the connection. Where somebody else
+/// took the agent's place, or its secret is no good any more, that is said.
 pub(super) async fn poll(
     host: &Arc<Host>,
-    way: &Arc<dyn Way>,
+    line: &Arc<Line>,
     agent_id: &str,
     secret: Option<&Secret>,
 ) -> Result<Polled, String> {
@@ -37,15 +38,23 @@ pub(super) async fn poll(
         return Err(UNPROVED.to_owned());
     };
     let workspace = host.workspace();
+    let way: Arc<dyn Way> = line.clone();
     let standing = workspace
-        .standing(&agent_id, secret, way)
+        .standing(&agent_id, secret, &way)
         .await
         .map_err(|error| refusal(&error))?;
+    let nothing = || Polled {
+        events: Vec::new(),
+        slip: Slip::default(),
+    };
+    let place = line.place();
     let handout = tokio::select! {
         handout = standing.ask(host.desk.settings.hold) => handout.map_err(|error| refusal(&error))?,
         // Who waits is told at once that the server goes down: there is nothing.
-        () = host.stopping.cancelled() => return Ok(Polled { events: Vec::new(), slip: Slip::default() }),
+        () = host.stopping.cancelled() => return Ok(nothing()),
+        () = place.is_needed() => return Ok(nothing()),
     };
+    drop(place);
     let mut events = Vec::with_capacity(handout.events.len());
     let most = host.desk.settings.max_message_bytes.saturating_sub(BESIDE);
     let mut room = MOST_TOLD;

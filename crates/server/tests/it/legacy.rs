@@ -19,7 +19,14 @@ use crate::harness::{LIMIT, Running, within};
 pub(crate) struct Caller {
     authority: String,
     http: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
-    grpc: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    pub(crate) grpc: Grpc,
+}
+
+/// A connection for gRPC, over which clones make calls beside each other.
+#[derive(Clone)]
+pub(crate) struct Grpc {
+    authority: String,
+    connection: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
 }
 
 /// An answer over HTTP.
@@ -51,6 +58,10 @@ impl Caller {
             .await
             .unwrap();
         connections.spawn(connection);
+        let grpc = Grpc {
+            authority: authority.clone(),
+            connection: grpc,
+        };
         Self {
             authority,
             http,
@@ -97,6 +108,13 @@ impl Caller {
 
     /// Makes a call over gRPC; an error is its status.
     pub(crate) async fn grpc<A: Message + Default>(&mut self, rpc: &str, message: &[u8]) -> Result<A, u32> {
+        within(LIMIT, self.grpc.call(rpc, message)).await
+    }
+}
+
+impl Grpc {
+    /// Makes a call; an error is its status.
+    pub(crate) async fn call<A: Message + Default>(&mut self, rpc: &str, message: &[u8]) -> Result<A, u32> {
         let mut framed = BytesMut::with_capacity(message.len() + 5);
         framed.put_u8(0);
         framed.put_u32(u32::try_from(message.len()).unwrap());
@@ -108,22 +126,18 @@ impl Caller {
             .header("te", "trailers")
             .body(Full::new(framed.freeze()))
             .unwrap();
-        let call = async {
-            self.grpc.ready().await.unwrap();
-            let response = self.grpc.send_request(request).await.unwrap();
-            let (parts, body) = response.into_parts();
-            let collected = body.collect().await.unwrap();
-            let trailers = collected.trailers().cloned().unwrap_or_default();
-            let status = trailers
-                .get("grpc-status")
-                .or_else(|| parts.headers.get("grpc-status"))
-                .and_then(|status| status.to_str().ok()?.parse().ok())
-                .unwrap_or(2);
-            (status, collected.to_bytes())
-        };
-        let (status, body) = within(LIMIT, call).await;
+        self.connection.ready().await.unwrap();
+        let response = self.connection.send_request(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let status = trailers
+            .get("grpc-status")
+            .or_else(|| parts.headers.get("grpc-status"))
+            .and_then(|status| status.to_str().ok()?.parse().ok())
+            .unwrap_or(2);
         match status {
-            0 => Ok(A::decode(&body[5..]).unwrap()),
+            0 => Ok(A::decode(&collected.to_bytes()[5..]).unwrap()),
             status => Err(status),
         }
     }

@@ -6,14 +6,14 @@ use futures_util::StreamExt;
 use futures_util::future::select_all;
 use futures_util::stream::FuturesUnordered;
 use openagents_protocol::legacy::prost::Message;
-use openagents_protocol::legacy::{RegisterAgentRequest, RegisterAgentResponse};
+use openagents_protocol::legacy::{Event, EventResponse, RegisterAgentRequest, RegisterAgentResponse};
 use openagents_server::Clock;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::harness::{LIMIT, Running, within};
-use crate::legacy::{Agent, Caller, impatient};
+use crate::legacy::{Agent, Caller, Grpc, impatient};
 
 #[tokio::test]
 async fn a_poll_waits_until_something_comes() {
@@ -55,6 +55,54 @@ async fn of_a_hundred_polls_at_once_one_is_answered_with_what_comes() {
     }
     let (last, ()) = tokio::join!(polls.next(), alice.say("bob", "for the last one"));
     assert_eq!(last.unwrap(), ["for the last one"]);
+}
+
+/// Sends an event over gRPC.
+async fn send(grpc: &mut Grpc, name: &str, source: &str, secret: &str) -> EventResponse {
+    let event = Event {
+        event_name: name.to_owned(),
+        source_id: source.to_owned(),
+        secret: secret.to_owned(),
+        ..Event::default()
+    };
+    let rpc = "/openagents.AgentService/SendEvent";
+    grpc.call(rpc, &event.encode_to_vec()).await.unwrap()
+}
+
+/// The gRPC library of the official client has one connection for all agents of a process.
+#[tokio::test]
+async fn agents_that_share_a_connection_do_not_wait_for_each_others_polls() {
+    let running = Running::with(|config| config.legacy.hold = Duration::from_secs(3600)).await;
+    let mut caller = Caller::of(&running).await;
+    let mut secrets = Vec::new();
+    for number in 0..300 {
+        let request = RegisterAgentRequest {
+            agent_id: format!("member-{number}"),
+            ..RegisterAgentRequest::default()
+        };
+        let rpc = "/openagents.AgentService/RegisterAgent";
+        let answer: RegisterAgentResponse = caller.grpc(rpc, &request.encode_to_vec()).await.unwrap();
+        secrets.push((request.agent_id, answer.secret));
+    }
+    let mut polls: FuturesUnordered<_> = secrets
+        .iter()
+        .map(|(agent_id, secret)| {
+            let mut grpc = caller.grpc.clone();
+            async move { send(&mut grpc, "system.poll_messages", agent_id, secret).await }
+        })
+        .collect();
+    // More than find a place: those that waited longest are told that there is nothing.
+    for _ in 0..100 {
+        let answer = within(LIMIT, polls.next()).await.unwrap();
+        assert_eq!(answer.message, "Retrieved 0 messages");
+    }
+    // And everything else has its answer while the others wait.
+    let (agent_id, secret) = &secrets[0];
+    let answer = within(
+        LIMIT,
+        send(&mut caller.grpc, "system.list_agents", agent_id, secret),
+    );
+    assert!(answer.await.success);
 }
 
 #[tokio::test]
