@@ -37,9 +37,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// The most threads that wait for the disk at once; what else has to waits for one of them.
+const DISK_THREADS: usize = 48;
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(DISK_THREADS)
         .build()
         .context("cannot start the runtime")?;
     let outcome = runtime.block_on(Box::pin(command::run(cli)));

@@ -201,11 +201,11 @@ fn judge(samples: &[Sample], wrong: &[String]) -> anyhow::Result<()> {
             first.bytes_per_event(last)
         ));
     }
-    let mut rising = false;
+    let mut broken = false;
     if FEWEST <= warm.len() {
-        for (line, rises) in Sample::judge(warm) {
+        for (line, breaks) in Sample::judge(warm) {
             say(&line);
-            rising |= rises;
+            broken |= breaks;
         }
     } else {
         say(&format!("{} samples are too few for a trend", warm.len()));
@@ -216,7 +216,7 @@ fn judge(samples: &[Sample], wrong: &[String]) -> anyhow::Result<()> {
         wrong.len(),
         &wrong[..wrong.len().min(20)]
     );
-    anyhow::ensure!(!rising, "what should be flat rises");
+    anyhow::ensure!(!broken, "a measure broke its rule");
     Ok(())
 }
 

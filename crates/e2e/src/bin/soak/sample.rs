@@ -19,25 +19,43 @@ pub(crate) struct Sample {
 /// One measure.
 struct Measure {
     name: &'static str,
-    /// It may rise by this part of its average, and by so much at least; none: it grows with what is said.
-    flat: Option<(f64, f64)>,
+    rule: Rule,
+}
+
+/// What a measure may do in the long run.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Rise by this part of its average, and by so much at least.
+    Flat(f64, f64),
+    /// Be anything up to this.
+    AtMost(f64),
+    /// Grow with what is said.
+    Grow,
 }
 
 const fn flat(name: &'static str, part: f64, least: f64) -> Measure {
-    let flat = Some((part, least));
-    Measure { name, flat }
+    let rule = Rule::Flat(part, least);
+    Measure { name, rule }
 }
 
 const fn growing(name: &'static str) -> Measure {
-    Measure { name, flat: None }
+    let rule = Rule::Grow;
+    Measure { name, rule }
 }
+
+/// The threads that a server may have beside one for each core: those for the disk, of which it keeps as many as it
+/// once needed, and a few of its own.
+const MOST_THREADS: Measure = Measure {
+    name: "threads",
+    rule: Rule::AtMost(64.0),
+};
 
 /// Sizes are in KiB, times in milliseconds.
 const MEASURES: [Measure; 9] = [
     growing("events"),
     flat("memory", 0.1, 4096.0),
     flat("descriptors", 0.1, 4.0),
-    flat("threads", 0.1, 2.0),
+    MOST_THREADS,
     flat("wal", 0.25, 4096.0),
     growing("database"),
     growing("files"),
@@ -90,23 +108,25 @@ impl Sample {
         self.values.map(|value| format!("{value:>12.1}")).concat()
     }
 
-    /// Those of the measures that rise and should not, and a line for every one.
+    /// A line for every measure, and whether it broke its rule.
     pub(crate) fn judge(samples: &[Self]) -> Vec<(String, bool)> {
         let judged = MEASURES.iter().enumerate().filter_map(|(index, measure)| {
             let series: Vec<f64> = samples.iter().map(|sample| sample.values[index]).collect();
             let trend = Trend::of(&series)?;
             let Trend { mean, rise, error } = trend;
-            let rises = measure.flat.is_some_and(|(part, least)| trend.rises(part, least));
-            let verdict = match measure.flat {
-                None => "grows with what is said",
-                Some(_) if rises => "RISES",
-                Some(_) => "flat",
+            let most = series.iter().copied().fold(0.0, f64::max);
+            let (verdict, holds) = match measure.rule {
+                Rule::Flat(part, least) if trend.rises(part, least) => ("RISES", false),
+                Rule::Flat(..) => ("flat", true),
+                Rule::AtMost(limit) if limit < most => ("TOO MANY", false),
+                Rule::AtMost(_) => ("within its bound", true),
+                Rule::Grow => ("grows with what is said", true),
             };
             let line = format!(
                 "{:<12} mean {mean:.1}, rise {rise:+.1} ± {error:.1}: {verdict}",
                 measure.name
             );
-            Some((line, rises))
+            Some((line, !holds))
         });
         judged.collect()
     }
