@@ -103,7 +103,7 @@ struct SystemProgram {
     packages: &'static [&'static str],
 }
 
-const SYSTEM_PROGRAMS: [SystemProgram; 4] = [
+const SYSTEM_PROGRAMS: [SystemProgram; 5] = [
     SystemProgram {
         name: "a C compiler (cc)",
         probe: &["cc", "--version"],
@@ -113,6 +113,11 @@ const SYSTEM_PROGRAMS: [SystemProgram; 4] = [
         name: "a C++ compiler (c++)",
         probe: &["c++", "--version"],
         packages: &["g++"],
+    },
+    SystemProgram {
+        name: "make",
+        probe: &["make", "--version"],
+        packages: &["make"],
     },
     SystemProgram {
         name: "python3",
@@ -126,7 +131,7 @@ const SYSTEM_PROGRAMS: [SystemProgram; 4] = [
     },
 ];
 
-/// Wants the compilers (for SQLite, the TLS library and the fuzzer's driver) and Python (for the tests of the
+/// Wants the compilers and make (for SQLite, the TLS library, the allocator and the fuzzer's driver) and Python (for the tests of the
 /// wire from another language).
 pub(crate) fn need_system_programs(place: &Place) -> Result<()> {
     let missing = missing_programs(place);

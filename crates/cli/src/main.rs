@@ -2,14 +2,15 @@
 //!
 //! This file is wiring. [`args`] says what can be typed, each module under [`command`] does one of it, [`connect`]
 //! joins a workspace for those that need one, [`network_file`] and [`settings`] make a server's configuration of
-//! file, environment and flags, [`output`] prints for people and programs, [`meter`] shows how far something is, [`memory`] gives back what is not needed, [`report`] tells what went wrong and what
-//! to do next.
+//! file, environment and flags, [`output`] prints for people and programs, [`meter`] shows how far something is, `allocator` manages
+//! the memory on Linux, [`report`] tells what went wrong and what to do next.
 
+#[cfg(target_os = "linux")]
+mod allocator;
 mod args;
 mod command;
 mod connect;
 mod logging;
-mod memory;
 mod meter;
 mod network_file;
 mod outcome;
@@ -28,7 +29,6 @@ use clap::Parser;
 use crate::args::Cli;
 
 fn main() -> ExitCode {
-    memory::share_arenas();
     output::choose_colours();
     let cli = Cli::parse();
     match run(cli) {

@@ -11,7 +11,7 @@ use crate::args::Common;
 use crate::output::{self, Output};
 use crate::settings::{Resolved, ServeFlags};
 use crate::signals::Signals;
-use crate::{logging, memory, report};
+use crate::{logging, report};
 
 /// The longest a stop takes, from the signal to the end of the process, where the file says nothing else.
 const LEAVE_WITHIN: Duration = Duration::from_millis(4500);
@@ -70,7 +70,6 @@ pub(crate) async fn serve(flags: ServeFlags, common: Common) -> anyhow::Result<(
     tokio::select! {
         () = signals.next() => {}
         () = end(runtime) => tracing::info!("the time is over"),
-        () = memory::give_back_when_quiet(&server) => {}
     }
     tracing::info!("shutting down");
     tokio::select! {
