@@ -28,6 +28,11 @@ use book::Book;
 use machine::Machine;
 use measures::Section;
 
+/// The allocator of our command line, for the clients of all systems.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures the system beside its peers.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]

@@ -17,6 +17,7 @@ use crate::condemned;
 use crate::database::{self, Execution, Pool, to_sequence};
 
 mod block;
+mod by_id;
 mod ends;
 mod file;
 mod index;

@@ -202,8 +202,24 @@ impl Recent {
 }
 
 impl Inner {
+    /// The place of the first record after a sequence.
     fn after(&self, sequence: Sequence) -> usize {
-        self.records
-            .partition_point(|kept| kept.commit.sequence() <= sequence)
+        let is_after = |kept: &Kept| sequence < kept.commit.sequence();
+        // Sequences have few gaps, so how far it is from the newest one mostly tells the place.
+        let newest = self
+            .records
+            .back()
+            .map_or(sequence, |kept| kept.commit.sequence());
+        let distance = newest.get().saturating_sub(sequence.get());
+        let place = self
+            .records
+            .len()
+            .saturating_sub(usize::try_from(distance).unwrap_or(usize::MAX));
+        let before = place.checked_sub(1).and_then(|before| self.records.get(before));
+        let fits = !before.is_some_and(is_after) && self.records.get(place).is_none_or(is_after);
+        if fits {
+            return place;
+        }
+        self.records.partition_point(|kept| !is_after(kept))
     }
 }

@@ -814,6 +814,45 @@ async fn a_released_message_takes_the_place_of_the_held_one_and_is_erased_with_i
 }
 
 #[tokio::test]
+async fn events_that_are_listed_together_are_listed_as_one_by_one() {
+    let history: Vec<Indexed> = (1..=200)
+        .map(|sequence| {
+            let indexed = event(sequence, vec![channel("general")]);
+            let named = |earlier: u64| format!("event-{earlier}").parse().unwrap();
+            match (sequence % 10, sequence % 70) {
+                (_, 7) => Indexed {
+                    note: Some(Note::Deleted(named(sequence - 3))),
+                    ..indexed
+                },
+                (0, _) => Indexed {
+                    kind: EventKind::Held,
+                    ..indexed
+                },
+                (9, _) if 30 < sequence => Indexed {
+                    event_id: named(sequence - 29),
+                    ..indexed
+                },
+                (8, _) => Indexed {
+                    event_id: named(8),
+                    ..indexed
+                },
+                _ => indexed,
+            }
+        })
+        .collect();
+    let (together, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (view, _) = open(&together, 0);
+    commit(&view, 200, history.clone()).await;
+    drop(view);
+    let (view, _) = open(&alone, 0);
+    for indexed in history {
+        commit(&view, indexed.sequence.get(), vec![indexed]).await;
+    }
+    drop(view);
+    assert_eq!(contents(&together), contents(&alone));
+}
+
+#[tokio::test]
 async fn conversations_come_newest_first_and_count_what_is_in_both_streams() {
     let directory = tempfile::tempdir().unwrap();
     let (view, _) = open(&directory, 0);

@@ -1,13 +1,11 @@
 //! The one connection that changes a view.
 
-use std::fmt::Write as _;
-
 use openagents_protocol::{EventId, Sequence};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::ends::Ends;
 use super::tally::Additions;
-use super::{EventKind, Indexed, StateChange, Stream, Unlisted, Update, notes, removal};
+use super::{Indexed, StateChange, Stream, Unlisted, Update, by_id, notes, removal};
 use crate::database::{self, to_integer};
 
 #[derive(Debug)]
@@ -129,76 +127,25 @@ fn index_events(
     applied: Sequence,
     events: &[Indexed],
 ) -> rusqlite::Result<()> {
-    // The first one with an id keeps it, unless it is held: then the one that was released takes its place.
-    let mut by_id = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO events
-             (event_id, sequence, source, digest, destination, thread, kind, titled, audience, root, hops, time_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )?;
+    let events: Vec<&Indexed> = events.iter().filter(|event| applied < event.sequence).collect();
     let mut additions = Additions::default();
-    let mut destination = String::new();
-    for event in events.iter().filter(|event| applied < event.sequence) {
-        let sequence = to_integer(event.sequence);
-        let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
-        let audience = audience.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        destination.clear();
-        write!(destination, "{}", event.destination).expect("a string takes everything");
-        let is_new = by_id.execute((
-            event.event_id.as_str(),
-            sequence,
-            event.source.as_str(),
-            event.digest.as_bytes().as_slice(),
-            &destination,
-            event.thread.as_ref().map(AsRef::<str>::as_ref),
-            event.kind.stored(),
-            event.titled,
-            audience,
-            event.chain.root.as_ref().map(AsRef::<str>::as_ref),
-            event.chain.hops,
-            event.chain.time_ms.cast_signed(),
-        ))?;
-        if is_new == 0 {
-            release(transaction, event)?;
+    // What an event notes of others depends on what is listed before it, and on nothing after it.
+    for run in events.chunk_by(|event, next| event.note.is_none() && next.note.is_none()) {
+        by_id::list(transaction, run)?;
+        for event in run {
+            if let Some(note) = &event.note {
+                additions.take_note(transaction, note)?;
+                notes::write(transaction, event.sequence, note, event.thread.as_ref())?;
+            }
+            let mut begins = false;
+            for stream in &event.streams {
+                // A stream that is named twice has the event once.
+                let position = ends.append(transaction, stream, to_integer(event.sequence))?;
+                begins |= matches!(stream, Stream::Thread(_)) && position == Some(1);
+            }
+            additions.take(event, begins);
         }
-        if let Some(note) = &event.note {
-            additions.take_note(transaction, note)?;
-            notes::write(transaction, event.sequence, note, event.thread.as_ref())?;
-        }
-        let mut begins = false;
-        for stream in &event.streams {
-            // A stream that is named twice has the event once.
-            let position = ends.append(transaction, stream, sequence)?;
-            begins |= matches!(stream, Stream::Thread(_)) && position == Some(1);
-        }
-        additions.take(event, begins);
     }
     ends.write(transaction)?;
     additions.write(transaction)
-}
-
-/// Lets a released event take the place of the held one of its id, whose content is remembered for the day it is to be
-/// erased.
-fn release(transaction: &Transaction<'_>, event: &Indexed) -> rusqlite::Result<()> {
-    let held = EventKind::Held.stored();
-    transaction
-        .prepare_cached(
-            "INSERT OR IGNORE INTO superseded (event_id, sequence)
-             SELECT event_id, sequence FROM events WHERE event_id = ?1 AND kind = ?2",
-        )?
-        .execute((event.event_id.as_str(), held))?;
-    transaction
-        .prepare_cached(
-            "UPDATE events SET sequence = ?3, kind = ?4, root = ?5, hops = ?6, time_ms = ?7
-             WHERE event_id = ?1 AND kind = ?2",
-        )?
-        .execute((
-            event.event_id.as_str(),
-            held,
-            to_integer(event.sequence),
-            event.kind.stored(),
-            event.chain.root.as_ref().map(AsRef::<str>::as_ref),
-            event.chain.hops,
-            event.chain.time_ms.cast_signed(),
-        ))?;
-    Ok(())
 }
