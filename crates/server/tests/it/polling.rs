@@ -72,7 +72,7 @@ async fn send(grpc: &mut Grpc, name: &str, source: &str, secret: &str) -> EventR
 /// The gRPC library of the official client has one connection for all agents of a process.
 #[tokio::test]
 async fn agents_that_share_a_connection_do_not_wait_for_each_others_polls() {
-    let running = Running::with(|config| config.legacy.hold = Duration::from_secs(3600)).await;
+    let running = Running::with(|config| config.legacy.hold = Duration::from_hours(1)).await;
     let mut caller = Caller::of(&running).await;
     let mut secrets = Vec::new();
     for number in 0..300 {
