@@ -1,6 +1,5 @@
 //! Where each event is, by its id.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use rusqlite::{Connection, Statement, Transaction};
@@ -61,13 +60,11 @@ fn insertion(rows: usize) -> String {
 fn bind(statement: &mut Statement<'_>, before: usize, event: &Indexed) -> rusqlite::Result<()> {
     let audience = event.audience.as_ref().map(serde_json::to_string).transpose();
     let audience = audience.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let mut destination = String::new();
-    write!(destination, "{}", event.destination).expect("a string takes everything");
     statement.raw_bind_parameter(before + 1, event.event_id.as_str())?;
     statement.raw_bind_parameter(before + 2, to_integer(event.sequence))?;
     statement.raw_bind_parameter(before + 3, event.source.as_str())?;
     statement.raw_bind_parameter(before + 4, event.digest.as_bytes().as_slice())?;
-    statement.raw_bind_parameter(before + 5, destination)?;
+    statement.raw_bind_parameter(before + 5, event.destination.to_string())?;
     statement.raw_bind_parameter(before + 6, event.thread.as_ref().map(AsRef::<str>::as_ref))?;
     statement.raw_bind_parameter(before + 7, event.kind.stored())?;
     statement.raw_bind_parameter(before + 8, event.titled)?;

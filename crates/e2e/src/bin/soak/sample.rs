@@ -45,7 +45,7 @@ const fn growing(name: &'static str) -> Measure {
 
 /// The threads that a server may have beside one for each core: those for the disk, of which it keeps as many as it
 /// once needed, and a few of its own.
-const MOST_THREADS: Measure = Measure {
+const THREADS: Measure = Measure {
     name: "threads",
     rule: Rule::AtMost(64.0),
 };
@@ -55,7 +55,7 @@ const MEASURES: [Measure; 9] = [
     growing("events"),
     flat("memory", 0.1, 4096.0),
     flat("descriptors", 0.1, 4.0),
-    MOST_THREADS,
+    THREADS,
     flat("wal", 0.25, 4096.0),
     growing("database"),
     growing("files"),
