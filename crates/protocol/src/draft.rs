@@ -1,5 +1,9 @@
 //! An event as a client wants it, with every string parsed.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use crate::json::RawObject;
 use crate::record::{Body, Digest};
 use crate::{
@@ -320,7 +324,7 @@ fn understand(
     } else {
         EventName::constant(right)
     };
-    let payload = message_payload(&entries, &content);
+    let payload = message_payload(&entries, &content, &payload);
     Ok((
         name,
         Intent::Message {
@@ -389,7 +393,7 @@ fn is_reserved(name: &str) -> bool {
     own || (name.starts_with("agent.") && name != "agent.message")
 }
 
-fn content(entries: &RawObject<'_>) -> Result<Json, ErrorBody> {
+fn content<'a>(entries: &RawObject<'a>) -> Result<Cow<'a, RawValue>, ErrorBody> {
     let Some(raw) = entries.get("content").or_else(|| entries.get("text")) else {
         let message = "a message has content: an object such as {\"text\": \"hello\"}, or plain text";
         return Err(ErrorBody::field(
@@ -399,13 +403,10 @@ fn content(entries: &RawObject<'_>) -> Result<Json, ErrorBody> {
         ));
     };
     match raw.get().as_bytes().first() {
-        Some(b'{') => Ok(Json::from_raw(raw.to_owned())),
-        Some(b'"') => {
-            let object = format!("{{\"text\":{}}}", raw.get());
-            object
-                .parse()
-                .map_err(|error| ErrorBody::json("payload.content", &error))
-        }
+        Some(b'{') => Ok(Cow::Borrowed(raw)),
+        Some(b'"') => RawValue::from_string(format!("{{\"text\":{}}}", raw.get()))
+            .map(Cow::Owned)
+            .map_err(|error| ErrorBody::json("payload.content", &error.into())),
         _ => Err(ErrorBody::field(
             ErrorCode::InvalidField,
             "payload.content",
@@ -424,33 +425,49 @@ pub fn message_content(written: &Json) -> Result<Json, ErrorBody> {
         .check()
         .map_err(|error| ErrorBody::json("content", &error))?;
     let entries = RawObject(vec![("content".into(), written.as_raw())]);
-    content(&entries).map_err(|error| ErrorBody {
+    let content = content(&entries).map_err(|error| ErrorBody {
         field: Some("content".to_owned()),
         ..error
-    })
+    })?;
+    Ok(Json::from_raw(content.into_owned()))
 }
 
-fn content_text(content: &Json) -> Option<String> {
-    if !content.as_str().contains('@') && !content.as_str().contains("\\u") {
+/// The text of a message, where it may name somebody.
+fn content_text(content: &RawValue) -> Option<String> {
+    if !content.get().contains('@') && !content.get().contains("\\u") {
         return None;
     }
-    content
-        .get("text")
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned)
+    let entries = RawObject::parse(content.get()).ok()?;
+    serde_json::from_str(entries.get("text")?.get()).ok()
 }
 
-fn message_payload(entries: &RawObject<'_>, content: &Json) -> Json {
+fn message_payload(entries: &RawObject<'_>, content: &RawValue, written: &Json) -> Json {
     // A text beside the content is the sender's own.
     let own_text = entries.get("content").is_some();
-    let written = entries.0.iter().filter(|(key, _)| {
-        let set = SET_BY_WORKSPACE.contains(&key.as_ref()) && !(own_text && key == "text");
+    let is_kept = |key: &str| {
+        let set = SET_BY_WORKSPACE.contains(&key) && !(own_text && key == "text");
         key != "content" && !set
-    });
-    let mut all = Vec::with_capacity(1 + entries.0.len());
-    all.push(("content".into(), content.as_raw()));
-    all.extend(written.cloned());
-    Json::of(&RawObject(all))
+    };
+    let all = || {
+        let kept = entries.0.iter().filter(|(key, _)| is_kept(key));
+        std::iter::once((Cow::Borrowed("content"), content)).chain(kept.cloned())
+    };
+    let same = |((key, value), (own, written)): (&(Cow<'_, str>, &RawValue), (Cow<'_, str>, &RawValue))| {
+        *key == own && value.get() == written.get()
+    };
+    // Two quotes, a colon and a comma or brace for each entry: nothing else stands in it.
+    let length: usize = 1 + entries
+        .0
+        .iter()
+        .map(|(key, value)| 4 + key.len() + value.get().len())
+        .sum::<usize>();
+    if length == written.as_str().len()
+        && all().count() == entries.0.len()
+        && entries.0.iter().zip(all()).all(same)
+    {
+        return written.clone();
+    }
+    Json::of(&RawObject(all().collect()))
 }
 
 /// The ids after `@` in a text, each once, at most 100; the workspace keeps those that are agents. An `@` inside a

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Record;
+use crate::record::{Payload, Record};
 use crate::{ErrorBody, ErrorCode, Event, EventResponse, Json, Secret, Sequence, Visibility};
 
 /// The version of the protocol that this code speaks.
@@ -271,15 +271,19 @@ impl ClientFrame {
     ///
     /// `invalid_frame` for what is no frame at all, `unknown_frame_type`, or `invalid_field` with its path.
     pub fn decode(text: &str) -> Result<Self, ErrorBody> {
-        Ok(match kind_of(text)?.as_ref() {
+        // The body comes with the check that all of it is JSON.
+        let kind = leading_kind(text).map_or_else(|| kind_of(text), |kind| Ok(Cow::Borrowed(kind)))?;
+        Ok(match kind.as_ref() {
             "hello" => Self::Hello(body(text)?),
             "publish" => Self::Publish(body(text)?),
             "request" => Self::Request(body(text)?),
             "ack" => Self::Ack(body(text)?),
-            "ping" => Self::Ping,
-            "pong" => Self::Pong,
             "goodbye" => Self::Goodbye(body(text)?),
-            other => return Err(unknown(other)),
+            _ => match kind_of(text)?.as_ref() {
+                "ping" => Self::Ping,
+                "pong" => Self::Pong,
+                other => return Err(unknown(other)),
+            },
         })
     }
 
@@ -361,7 +365,7 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
         source_id: &'a str,
         destination_id: String,
         timestamp_ms: u64,
-        payload: Json,
+        payload: Payload<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         metadata: Option<&'a Json>,
         visibility: Visibility,
@@ -383,9 +387,16 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
         ephemeral: bool,
     }
 
+    /// What a frame has beside its payload, usually.
+    const USUAL: usize = 512;
+
     let ephemeral = record.sequence == Sequence::ZERO;
     let header = &record.header;
-    tagged(
+    let body = record.body.as_ref();
+    // The text of a direct message stands in it twice.
+    let length = USUAL + 2 * body.map_or(0, |body| body.payload.as_str().len());
+    tagged_within(
+        length,
         "event",
         &Stored {
             sequence: (!ephemeral).then_some(record.sequence),
@@ -397,9 +408,9 @@ pub fn encode_event(record: &Record, mentioned: Mentioned) -> String {
             },
             event_id: header.event_id.as_str(),
             source_id: header.source.as_str(),
-            destination_id: header.destination.to_string(),
+            destination_id: header.destination.written(),
             timestamp_ms: header.time_ms,
-            payload: record.payload(),
+            payload: Payload::of(record),
             metadata: record.body.as_ref().and_then(|body| body.metadata.as_ref()),
             visibility: header.visibility,
             allowed_agents: header.allowed_agents.as_ref(),
@@ -481,7 +492,7 @@ pub fn addressed(text: &str) -> Option<Addressed> {
     }
 }
 
-/// The type of a frame that begins with it, as those of our server do: the rest need not be looked through for it.
+/// The type of a frame that begins with it, as ours do: the rest need not be looked through for it.
 fn leading_kind(text: &str) -> Option<&str> {
     let (kind, _) = text.strip_prefix("{\"type\":\"")?.split_once('"')?;
     (!kind.contains('\\')).then_some(kind)
@@ -516,7 +527,12 @@ fn unknown(kind: &str) -> ErrorBody {
 }
 
 fn tagged<T: Serialize>(kind: &str, frame: &T) -> String {
-    let mut text = Vec::with_capacity(256);
+    tagged_within(256, kind, frame)
+}
+
+/// Writes a frame that has about so many bytes.
+fn tagged_within<T: Serialize>(length: usize, kind: &str, frame: &T) -> String {
+    let mut text = Vec::with_capacity(length);
     text.extend_from_slice(b"{\"type\":\"");
     text.extend_from_slice(kind.as_bytes());
     text.push(b'"');

@@ -37,6 +37,12 @@ struct Inner {
 #[error("not readable as JSON: {0}")]
 pub struct InvalidJson(String);
 
+impl From<serde_json::Error> for InvalidJson {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Json {
     /// Deepest nesting of arrays and objects that is accepted.
     pub const MAX_NESTING: usize = 100;
@@ -60,7 +66,7 @@ impl Json {
     ///
     /// Only for what JSON cannot say, such as a map with keys that are not text.
     pub fn encode<T: Serialize>(value: &T) -> Result<Self, InvalidJson> {
-        let raw = serde_json::value::to_raw_value(value).map_err(|error| InvalidJson(error.to_string()))?;
+        let raw = serde_json::value::to_raw_value(value)?;
         Ok(Self::from_raw(raw))
     }
 
@@ -110,9 +116,7 @@ impl Json {
     /// Says which of these is broken.
     pub fn check(&self) -> Result<(), InvalidJson> {
         let mut reader = serde_json::Deserializer::from_str(self.as_str());
-        Readable { depth: 0 }
-            .deserialize(&mut reader)
-            .map_err(|error| InvalidJson(error.to_string()))
+        Ok(Readable { depth: 0 }.deserialize(&mut reader)?)
     }
 }
 
@@ -256,7 +260,7 @@ impl<'de> Deserialize<'de> for RawObject<'de> {
 
 impl<'a> RawObject<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, InvalidJson> {
-        serde_json::from_str(text).map_err(|error| InvalidJson(error.to_string()))
+        Ok(serde_json::from_str(text)?)
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
@@ -279,9 +283,7 @@ impl std::str::FromStr for Json {
     type Err = InvalidJson;
 
     fn from_str(text: &str) -> Result<Self, InvalidJson> {
-        RawValue::from_string(text.to_owned())
-            .map(Self::from_raw)
-            .map_err(|error| InvalidJson(error.to_string()))
+        Ok(Self::from_raw(RawValue::from_string(text.to_owned())?))
     }
 }
 

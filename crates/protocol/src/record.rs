@@ -1,6 +1,7 @@
 //! What is stored: a record of the log is a [`Header`] that decisions are made by, and a [`Body`] that can be
 //! erased on its own.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -420,7 +421,7 @@ impl Digest {
             hasher.update(bytes);
         };
         part(name.as_str().as_bytes());
-        part(destination.to_string().as_bytes());
+        part(destination.written().as_bytes());
         part(body.payload.as_str().as_bytes());
         part(body.metadata.as_ref().map_or("", Json::as_str).as_bytes());
         part(body.text_representation.as_deref().unwrap_or_default().as_bytes());
@@ -546,14 +547,12 @@ impl Record {
     pub fn payload(&self) -> Json {
         let header = &self.header;
         match &header.act {
-            Act::Held { reply_to, .. } if header.is_named_as_message() => {
-                self.message_payload(reply_to.as_ref())
-            }
+            Act::Held { .. } if header.is_named_as_message() => object(&self.message_fields()),
             Act::Event {} | Act::Held { .. } => self
                 .body
                 .as_ref()
                 .map_or_else(erased, |body| body.payload.clone()),
-            Act::Message { reply_to } => self.message_payload(reply_to.as_ref()),
+            Act::Message { .. } => object(&self.message_fields()),
             Act::MessageEdited { message_id } => {
                 let content = self.content();
                 let mut fields = vec![
@@ -697,50 +696,74 @@ impl Record {
         self.in_channel(fields)
     }
 
-    fn message_payload(&self, reply_to: Option<&EventId>) -> Json {
+    fn message_fields(&self) -> Vec<(Cow<'_, str>, Field<'_>)> {
         let header = &self.header;
-        let mut fields: Vec<(&str, Field<'_>)> = Vec::with_capacity(8);
+        let mut fields: Vec<(Cow<'_, str>, Field<'_>)> = Vec::with_capacity(8);
+        let mut put = |key: &'static str, field| fields.push((key.into(), field));
         if let Address::Channel(channel) = &header.destination {
-            fields.push(("channel", Field::Text(channel.as_str())));
+            put("channel", Field::Text(channel.as_str()));
         }
-        fields.push(("sender_id", Field::Text(header.source.as_str())));
-        fields.push(("message_id", Field::Text(header.event_id.as_str())));
-        if let Some(parent) = reply_to {
-            fields.push(("reply_to_id", Field::Text(parent.as_str())));
-            fields.push(("parent_id", Field::Text(parent.as_str())));
+        put("sender_id", Field::Text(header.source.as_str()));
+        put("message_id", Field::Text(header.event_id.as_str()));
+        if let Some(parent) = self.reply_to() {
+            put("reply_to_id", Field::Text(parent.as_str()));
+            put("parent_id", Field::Text(parent.as_str()));
         }
         if let Some(thread) = &header.thread {
-            fields.push(("thread_id", Field::Text(thread.as_str())));
+            put("thread_id", Field::Text(thread.as_str()));
         }
         let Some(body) = &self.body else {
-            let nothing = Json::empty_object();
-            fields.push(("content", Field::Json(nothing.as_raw())));
-            fields.push(("erased", Field::Flag(true)));
-            return object(&fields);
+            put("content", Field::Nothing {});
+            put("erased", Field::Flag(true));
+            return fields;
         };
         let entries = RawObject::parse(body.payload.as_str()).unwrap_or(RawObject(Vec::new()));
-        let text;
-        if let (Address::Agent(_), Some(content)) = (&header.destination, entries.get("content")) {
-            text = RawObject::parse(content.get()).ok();
-            if let Some(text) = text.as_ref().and_then(|content| content.get("text"))
-                && entries.get("text").is_none()
-            {
-                fields.push(("text", Field::Json(text)));
-            }
+        if let (Address::Agent(_), Some(content)) = (&header.destination, entries.get("content"))
+            && let Ok(content) = RawObject::parse(content.get())
+            && let Some(text) = content.get("text")
+            && entries.get("text").is_none()
+        {
+            put("text", Field::Json(text));
         }
         fields.extend(
             entries
                 .0
-                .iter()
-                .map(|(key, value)| (key.as_ref(), Field::Json(value))),
+                .into_iter()
+                .map(|(key, value)| (key, Field::Json(value))),
         );
-        object(&fields)
+        fields
+    }
+}
+
+/// The payload of a record as [`Record::payload`] tells it, to be written somewhere: that of a message, of which there are
+/// most, goes there at once.
+pub(crate) enum Payload<'a> {
+    Message(Vec<(Cow<'a, str>, Field<'a>)>),
+    Other(Json),
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        match &record.header.act {
+            Act::Message { .. } => Self::Message(record.message_fields()),
+            _ => Self::Other(record.payload()),
+        }
+    }
+}
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Message(fields) => Fields(fields).serialize(serializer),
+            Self::Other(json) => json.serialize(serializer),
+        }
     }
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Field<'a> {
+pub(crate) enum Field<'a> {
+    Nothing {},
     Text(&'a str),
     Texts(&'a [String]),
     Number(u64),
@@ -754,15 +777,16 @@ fn erased() -> Json {
     object(&[("erased", Field::Flag(true))])
 }
 
-fn object(fields: &[(&str, Field<'_>)]) -> Json {
-    struct Fields<'a>(&'a [(&'a str, Field<'a>)]);
+/// The entries of an object, to be written as one.
+struct Fields<'a, K>(&'a [(K, Field<'a>)]);
 
-    impl Serialize for Fields<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-        }
+impl<K: Serialize> Serialize for Fields<'_, K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
+}
 
+fn object<K: Serialize>(fields: &[(K, Field<'_>)]) -> Json {
     Json::of(&Fields(fields))
 }
 

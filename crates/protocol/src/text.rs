@@ -1,6 +1,7 @@
 //! What a message says in words.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::Json;
 use crate::json::RawObject;
@@ -8,13 +9,18 @@ use crate::record::Record;
 
 /// The words of a message's content: its `text`, or, where it has none, all texts in it, one a line.
 pub fn text_of(content: &Json) -> Option<String> {
-    let entries = RawObject::parse(content.as_str()).ok()?;
+    text_of_raw(content.as_raw())
+}
+
+fn text_of_raw(content: &RawValue) -> Option<String> {
+    let entries = RawObject::parse(content.get()).ok()?;
     let text = entries.get("text").map(|raw| serde_json::from_str(raw.get()));
     if let Some(Ok(text)) = text {
         return Some(text);
     }
+    let value = serde_json::from_str(content.get()).ok()?;
     let mut texts = Vec::new();
-    collect(content.value(), &mut texts);
+    collect(&value, &mut texts);
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
@@ -30,7 +36,8 @@ fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
 impl Record {
     /// The words of a message, or the new ones of an edit; none when there are none or they are erased.
     pub fn text(&self) -> Option<String> {
-        text_of(&self.content())
+        let entries = RawObject::parse(self.body.as_ref()?.payload.as_str()).ok()?;
+        text_of_raw(entries.get("content")?)
     }
 }
 
