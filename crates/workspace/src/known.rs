@@ -19,7 +19,8 @@ const KEPT: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct KnownIds {
     ids: HashMap<EventId, Known>,
-    order: VecDeque<EventId>,
+    /// With the sequence that each had when it came.
+    order: VecDeque<(Sequence, EventId)>,
     watermark: u64,
 }
 
@@ -129,19 +130,28 @@ impl KnownIds {
 
     /// Remembers an id; the oldest may be forgotten once the view has everything up to `indexed`.
     pub(crate) fn insert(&mut self, id: EventId, known: Known, indexed: Sequence) {
+        let sequence = known.sequence;
         if self.ids.insert(id.clone(), known).is_none() {
-            self.order.push_back(id);
+            self.order.push_back((sequence, id));
         }
         while KEPT < self.order.len() {
-            let Some(oldest) = self.order.front() else { break };
-            if self.ids.get(oldest).is_some_and(|known| indexed < known.sequence) {
+            let Some((_, oldest)) = self.order.pop_front_if(|(sequence, _)| *sequence <= indexed) else {
                 break;
-            }
-            if let Some(forgotten) = self.order.pop_front() {
-                self.ids.remove(&forgotten);
-                self.watermark = self.watermark.max(made_at(&forgotten).unwrap_or(0));
-            }
+            };
+            self.forget(oldest, indexed);
         }
+    }
+
+    fn forget(&mut self, id: EventId, indexed: Sequence) {
+        if let Some(known) = self.ids.remove(&id)
+            && indexed < known.sequence
+        {
+            // It came again since, as something that was held and is released does.
+            self.order.push_back((known.sequence, id.clone()));
+            self.ids.insert(id, known);
+            return;
+        }
+        self.watermark = self.watermark.max(made_at(&id).unwrap_or(0));
     }
 }
 
