@@ -268,6 +268,7 @@ impl Workspace {
             known,
             notes: Notes::default(),
             counters: Counters::default(),
+            untold: None,
         };
         inner.tracker.spawn({
             let drained = inner.drained.clone();

@@ -103,9 +103,19 @@ pub(crate) struct Writer {
     pub(crate) known: KnownIds,
     pub(crate) notes: Notes,
     pub(crate) counters: Counters,
+    pub(crate) untold: Option<Committed>,
+}
+
+/// A batch that is committed and in the state, and not told to anybody yet.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    kept: Vec<Kept>,
+    head: Sequence,
+    pending: Vec<Pending>,
 }
 
 /// A decided wish that waits for the commit.
+#[derive(Debug)]
 struct Pending {
     reply: Reply,
     _room: Option<OwnedSemaphorePermit>,
@@ -120,6 +130,8 @@ struct Pending {
 struct Decided {
     entries: Vec<Entry>,
     pending: Vec<Pending>,
+    /// What is for those who are connected now, and stored nowhere.
+    ephemeral: Vec<(Reply, Entry)>,
     /// Repetitions of what was committed before, at these sequences.
     repeated: Vec<(Reply, EventId, Sequence)>,
 }
@@ -129,13 +141,16 @@ impl Writer {
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(64);
         loop {
+            if self.commands.is_empty() {
+                self.tell_untold().await;
+            }
             let inner = Arc::clone(&self.inner);
             tokio::select! {
                 biased; // Closing first: what is queued then is still worked off, what comes later is refused.
                 () = inner.closing.cancelled(), if !self.commands.is_closed() => self.commands.close(),
                 received = self.commands.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
-                        return;
+                        return self.tell_untold().await;
                     }
                     self.process(&mut batch).await;
                     if 256 < batch.capacity() && self.commands.is_empty() {
@@ -155,7 +170,7 @@ impl Writer {
             for command in batch.drain(..) {
                 command.reply.send(Err(unavailable()));
             }
-            return;
+            return self.tell_untold().await;
         }
         let looked_up = match self.look_up(batch).await {
             Ok(looked_up) => looked_up,
@@ -164,19 +179,18 @@ impl Writer {
         let Decided {
             entries,
             pending,
+            ephemeral,
             repeated,
         } = self.decide_all(batch, &looked_up);
-        if !entries.is_empty() {
-            self.commit(entries, pending).await;
-        }
+        self.commit(entries, pending, ephemeral).await;
         for (reply, event_id, sequence) in repeated {
             reply.send(self.repeat(event_id, sequence).await);
         }
     }
 
     /// Waits for a view that lacks too much; false if the disk is too full for it to follow.
-    async fn wait_for_view(&self) -> bool {
-        let inner = &self.inner;
+    async fn wait_for_view(&mut self) -> bool {
+        let inner = Arc::clone(&self.inner);
         let lacks = |part| {
             let (records, bytes) = inner.recent.lag();
             MAX_VIEW_LAG / part < records || MAX_VIEW_LAG_BYTES / part < bytes
@@ -184,6 +198,7 @@ impl Writer {
         if !lacks(1) {
             return true;
         }
+        self.tell_untold().await;
         let (mut indexed, mut stalled) = (inner.indexed.subscribe(), inner.stalled.subscribe());
         // The view need not be at the end, only near enough again.
         while lacks(2) && !inner.failed.is_cancelled() && !inner.closing.is_cancelled() {
@@ -227,7 +242,8 @@ impl Writer {
 
     /// Looks up the ids and reactions that may be in the view and are not in memory.
     async fn look_up(&mut self, batch: &[Command]) -> Result<LookedUp, StoreError> {
-        let view = &self.inner.view;
+        let inner = Arc::clone(&self.inner);
+        let view = &inner.view;
         self.notes.forget_through(view.applied());
         let mut looked_up = LookedUp::default();
         let uncertain: HashSet<&EventId> = batch
@@ -236,7 +252,9 @@ impl Writer {
             .filter(|id| self.known.is_uncertain(id))
             .collect();
         if !uncertain.is_empty() {
-            let found = view.find(uncertain.into_iter().cloned().collect()).await?;
+            let uncertain = uncertain.into_iter().cloned().collect();
+            self.tell_untold().await;
+            let found = view.find(uncertain).await?;
             looked_up.known = found
                 .into_iter()
                 .map(|found| (found.event_id.clone(), Known::from(found)))
@@ -247,6 +265,7 @@ impl Writer {
             .filter_map(|command| reacting(&command.author, &command.wish))
             .collect();
         if !reacting.is_empty() {
+            self.tell_untold().await;
             for key in view.reactions(reacting.into_iter().collect()).await? {
                 let of = (key.message, key.agent);
                 looked_up.reactions.entry(of).or_default().insert(key.reaction);
@@ -265,7 +284,7 @@ impl Writer {
         // Repetitions within the batch are answered after the commit, with the sequence of the first.
         let mut in_batch: HashMap<EventId, usize> = HashMap::new();
         let mut provisional = self.inner.log.head();
-        let mut told = Vec::new();
+        let mut ephemeral = Vec::new();
         let mut repeated = Vec::new();
         for Command {
             author,
@@ -321,7 +340,7 @@ impl Writer {
                     });
                 }
                 Ok(Decision::Duplicate { event_id, sequence }) => repeated.push((reply, event_id, sequence)),
-                Ok(Decision::Tell(entry)) => told.push((reply, *entry)),
+                Ok(Decision::Tell(entry)) => ephemeral.push((reply, *entry)),
                 Ok(Decision::Append {
                     entries: mut decided,
                     unknown,
@@ -348,18 +367,16 @@ impl Writer {
                 }
             }
         }
-        for (reply, entry) in told {
-            reply.send(Ok(self.tell(entry)));
-        }
         Decided {
             entries,
             pending,
+            ephemeral,
             repeated,
         }
     }
 
     /// Hands an ephemeral event to who is connected now.
-    fn tell(&self, entry: Entry) -> Receipt {
+    fn tell_ephemeral(&self, entry: Entry) -> Receipt {
         let event_id = entry.header.event_id.clone();
         let record = Record {
             sequence: Sequence::ZERO,
@@ -375,18 +392,49 @@ impl Writer {
         receipt
     }
 
-    async fn commit(&mut self, entries: Vec<Entry>, pending: Vec<Pending>) {
-        let bodies: Vec<Entry> = entries.clone();
-        let sequences = match self.inner.log.append(entries).await {
+    /// Commits a batch. The one before is told while the disk works; this one while it works on the next one, or when
+    /// there is none.
+    async fn commit(&mut self, entries: Vec<Entry>, pending: Vec<Pending>, ephemeral: Vec<(Reply, Entry)>) {
+        let before = self.untold.take();
+        let this = &*self;
+        let tell = async {
+            if let Some(before) = before {
+                this.tell(before).await;
+            }
+            for (reply, entry) in ephemeral {
+                reply.send(Ok(this.tell_ephemeral(entry)));
+            }
+        };
+        if entries.is_empty() {
+            return tell.await;
+        }
+        let copies = entries.clone();
+        let (appended, ()) = tokio::join!(this.inner.log.append(entries), tell);
+        let sequences = match appended {
             Ok(sequences) => sequences,
             Err(error) => return self.refuse(pending.into_iter().map(|pending| pending.reply), &error),
         };
-        let mut kept = Vec::with_capacity(bodies.len());
-        for (entry, sequence) in bodies.into_iter().zip(&sequences) {
+        let mut kept = Vec::with_capacity(copies.len());
+        for (entry, sequence) in copies.into_iter().zip(&sequences) {
             kept.extend(self.apply(entry, *sequence));
         }
+        self.untold = Some(Committed {
+            kept,
+            head: *sequences.last().unwrap_or(&Sequence::ZERO),
+            pending,
+        });
+    }
+
+    async fn tell_untold(&mut self) {
+        if let Some(committed) = self.untold.take() {
+            self.tell(committed).await;
+        }
+    }
+
+    /// Hands what is committed to who is to get it, and answers its authors.
+    async fn tell(&self, committed: Committed) {
+        let Committed { kept, head, pending } = committed;
         self.inner.recent.push(&kept);
-        let head = *sequences.last().unwrap_or(&Sequence::ZERO);
         self.inner.committed.store(Arc::new(Snapshot {
             state: self.state.clone(),
             head,
