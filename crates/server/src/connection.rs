@@ -26,6 +26,9 @@ const MAX_CALLS: usize = 64;
 /// Bytes of answers with which no further ones are made before they are written.
 const TOGETHER: usize = 256 * 1024;
 
+/// Messages that are taken before it is seen what else there is to do.
+const IN_A_ROW: usize = 32;
+
 /// Frames that cannot be understood before the connection is closed.
 const MAX_ERRORS: u32 = 20;
 
@@ -193,7 +196,7 @@ impl<'a> Connection<'a> {
             {
                 return End::Left(reason.clone());
             }
-            let reading = leaving.is_none() && self.session.has_room() && self.calls.len() < MAX_CALLS;
+            let reading = leaving.is_none() && self.has_room();
             tokio::select! {
                 (deliveries, outgoing) = &mut next => {
                     next.set(take_next(deliveries));
@@ -206,7 +209,10 @@ impl<'a> Connection<'a> {
                 message = self.socket.recv(), if reading => {
                     self.session.occupied();
                     let begun = Instant::now();
-                    match self.receive(message).await {
+                    self.heard = begun;
+                    self.asked = false;
+                    self.session.heard();
+                    match self.receive_all(message).await {
                         ControlFlow::Continue(()) => self.was_deaf_since(begun),
                         ControlFlow::Break(End::Left(reason)) => {
                             leaving = Some(reason);
@@ -241,6 +247,26 @@ impl<'a> Connection<'a> {
                 }
             }
         }
+    }
+
+    /// Whether it may read a frame now.
+    fn has_room(&self) -> bool {
+        self.session.has_room() && self.calls.len() < MAX_CALLS
+    }
+
+    /// Takes a message and those that came with it.
+    async fn receive_all(&mut self, first: Option<Result<Message, axum::Error>>) -> ControlFlow<End> {
+        self.receive(first).await?;
+        for _ in 1..IN_A_ROW {
+            if !self.has_room() {
+                break;
+            }
+            let Some(message) = self.socket.recv().now_or_never() else {
+                break;
+            };
+            self.receive(message).await?;
+        }
+        ControlFlow::Continue(())
     }
 
     /// Answers that are there, beginning with this one, to be written together.
@@ -295,9 +321,6 @@ impl<'a> Connection<'a> {
                 return ControlFlow::Break(blame(&error, self.host).map_or(End::Dropped, End::Dismissed));
             }
         };
-        self.heard = Instant::now();
-        self.asked = false;
-        self.session.heard();
         match message {
             Message::Text(text) => match ClientFrame::decode(text.as_str()) {
                 Ok(frame) => self.handle(frame).await,

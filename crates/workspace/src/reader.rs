@@ -150,8 +150,9 @@ impl Reader {
 
     /// The client gave a sign of life.
     pub(crate) fn heard(&self) {
-        // Cheap when nobody waits: no wake-up, one addition.
-        self.heard.send_modify(|count| *count += 1);
+        if 0 < self.heard.receiver_count() {
+            self.heard.send_modify(|count| *count += 1);
+        }
     }
 
     /// Ends the session; the first reason stays.
