@@ -17,10 +17,16 @@ pub(super) fn split(text: &str, word: impl FnMut(&str, Range<usize>)) {
         span: 0..0,
         word,
     };
-    for (start, character) in text.char_indices() {
-        let span = start..start + character.len_utf8();
-        if character.is_ascii_alphanumeric() {
-            splitter.extend(character.to_ascii_lowercase(), span);
+    let mut start = 0;
+    while let Some(character) = text[start..].chars().next() {
+        let plain = text[start..]
+            .bytes()
+            .take_while(u8::is_ascii_alphanumeric)
+            .count();
+        let span = start..start + plain.max(character.len_utf8());
+        start = span.end;
+        if plain != 0 {
+            splitter.extend_plainly(&text[span.clone()], span);
         } else if character.is_ascii() {
             splitter.end();
         } else if is_alone(character) {
@@ -80,6 +86,17 @@ impl<F: FnMut(&str, Range<usize>)> Splitter<F> {
         if self.folded.len() + character.len_utf8() <= MAX_WORD {
             self.folded.push(character);
         }
+    }
+
+    /// Takes a run of ASCII letters and digits.
+    fn extend_plainly(&mut self, run: &str, span: Range<usize>) {
+        if self.folded.is_empty() {
+            self.span.start = span.start;
+        }
+        self.span.end = span.end;
+        let begin = self.folded.len();
+        self.folded.push_str(&run[..run.len().min(MAX_WORD - begin)]);
+        self.folded[begin..].make_ascii_lowercase();
     }
 
     fn alone(&mut self, character: char, span: Range<usize>) {
