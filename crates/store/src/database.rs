@@ -204,6 +204,59 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// What stays of a write-ahead log that a slow reader once let grow.
 const JOURNAL_BYTES: u32 = 32 * 1024 * 1024;
 
+/// The write-ahead log of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Journal {
+    /// Pages in it.
+    pub(crate) pages: u32,
+    /// How many of them are copied into the file.
+    pub(crate) copied: u32,
+}
+
+impl Journal {
+    /// Whether so much is in it that it should be copied.
+    pub(crate) fn is_long(self) -> bool {
+        CHECKPOINT_PAGES <= self.pages
+    }
+
+    /// Whether it grew although it was copied all the time.
+    pub(crate) fn is_far_too_long(self) -> bool {
+        4 * CHECKPOINT_PAGES <= self.pages
+    }
+
+    pub(crate) fn left(self) -> u32 {
+        self.pages.saturating_sub(self.copied)
+    }
+
+    /// How it is now.
+    pub(crate) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::ask(connection, "PRAGMA wal_checkpoint(NOOP)")
+    }
+
+    /// Copies what is in it into the file, beside who writes and reads. Once all is copied, the next commit begins it
+    /// anew.
+    pub(crate) fn copy(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::ask(connection, "PRAGMA wal_checkpoint(PASSIVE)")
+    }
+
+    fn ask(connection: &Connection, statement: &str) -> rusqlite::Result<Self> {
+        connection.prepare_cached(statement)?.query_one([], |row| {
+            let (pages, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
+            // A file without a write-ahead log has -1 pages in it.
+            Ok(Self {
+                pages: u32::try_from(pages).unwrap_or(0),
+                copied: u32::try_from(copied).unwrap_or(0),
+            })
+        })
+    }
+}
+
+/// Nobody copies the write-ahead log but who does so by [`Journal::copy`].
+pub(crate) fn never_checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)
+}
+
 pub(crate) fn checkpoint_rarely(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES)

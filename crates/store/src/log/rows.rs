@@ -1,6 +1,7 @@
 //! How a record stands in the file of a log.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
@@ -43,51 +44,74 @@ pub(crate) struct Written {
     pub(crate) body: Option<String>,
 }
 
-/// Writes records into a log, one after the other.
-pub(crate) struct Insert<'connection> {
-    statement: CachedStatement<'connection>,
-    /// Room for the texts of a record, the same for all of them.
-    texts: [Vec<u8>; 2],
+/// Rows of one statement: the engine finds the end of the log once for all of them.
+const TOGETHER: usize = 16;
+
+/// The columns of a row.
+const WIDTH: usize = 4;
+
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
+static INSERT_TOGETHER: LazyLock<String> = LazyLock::new(|| insertion(TOGETHER));
+
+fn insertion(rows: usize) -> String {
+    let rows = vec!["(?, ?, ?, ?)"; rows].join(", ");
+    format!("INSERT INTO log (sequence, header, body, checksum) VALUES {rows}")
 }
+
+/// Writes entries as the records with these sequences, which ascend.
+pub(crate) fn insert(connection: &Connection, entries: &[&(Sequence, Entry)]) -> rusqlite::Result<()> {
+    let mut parts = entries.chunks_exact(TOGETHER);
+    let (mut header, mut body) = (Vec::new(), Vec::new());
+    let mut write = |insertion: &str, part: &[&(Sequence, Entry)]| {
+        let mut statement = connection.prepare_cached(insertion)?;
+        for (row, (sequence, entry)) in part.iter().enumerate() {
+            let header = encode(&mut header, &entry.header)?;
+            let body = encode(&mut body, &entry.body)?;
+            bind(&mut statement, row * WIDTH, *sequence, header, Some(body))?;
+        }
+        statement.raw_execute()
+    };
+    for part in &mut parts {
+        write(&INSERT_TOGETHER, part)?;
+    }
+    for entry in parts.remainder() {
+        write(&INSERT_ONE, std::slice::from_ref(entry))?;
+    }
+    Ok(())
+}
+
+/// Writes records as they were written before, one after the other.
+pub(crate) struct Insert<'connection>(CachedStatement<'connection>);
 
 impl<'connection> Insert<'connection> {
     pub(crate) fn into(connection: &'connection Connection) -> rusqlite::Result<Self> {
-        let statement = connection
-            .prepare_cached("INSERT INTO log (sequence, header, body, checksum) VALUES (?1, ?2, ?3, ?4)")?;
-        Ok(Self {
-            statement,
-            texts: [Vec::new(), Vec::new()],
-        })
+        connection.prepare_cached(&INSERT_ONE).map(Self)
     }
 
-    /// Writes an entry as the record with this sequence.
-    pub(crate) fn entry(&mut self, sequence: Sequence, entry: &Entry) -> rusqlite::Result<()> {
-        let [header, body] = &mut self.texts;
-        let header = encode(header, &entry.header)?;
-        let body = encode(body, &entry.body)?;
-        put(&mut self.statement, sequence, header, Some(body))
-    }
-
-    /// Writes a record as it was written before.
     pub(crate) fn written(&mut self, written: &Written) -> rusqlite::Result<()> {
-        put(
-            &mut self.statement,
-            written.sequence,
-            &written.header,
-            written.body.as_deref(),
-        )
+        let Written {
+            sequence,
+            header,
+            body,
+        } = written;
+        bind(&mut self.0, 0, *sequence, header, body.as_deref())?;
+        self.0.raw_execute()?;
+        Ok(())
     }
 }
 
-fn put(
+/// Puts a record into the parameters after so many others.
+fn bind(
     statement: &mut Statement<'_>,
+    before: usize,
     sequence: Sequence,
     header: &str,
     body: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let checksum = checksum(sequence, header, body);
-    statement.execute((to_integer(sequence), header, body, checksum))?;
-    Ok(())
+    statement.raw_bind_parameter(before + 1, to_integer(sequence))?;
+    statement.raw_bind_parameter(before + 2, header)?;
+    statement.raw_bind_parameter(before + 3, body)?;
+    statement.raw_bind_parameter(before + 4, checksum(sequence, header, body))
 }
 
 /// Writes a value as text, in the place of another one.

@@ -3,20 +3,20 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openagents_protocol::Sequence;
 use openagents_protocol::record::Record;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::rows::{self, COLUMNS, Insert, LOG, decode};
+use super::rows::{self, COLUMNS, LOG, decode};
 use super::{Durability, Entry, EventLog, Gap, Lineage, LogFuture};
 use crate::Error;
-use crate::database::{self, Execution, Pool, to_integer, to_limit};
+use crate::database::{self, Execution, Journal, Pool, to_integer, to_limit};
 use crate::directory::Lock;
 use crate::salvage;
 use crate::view::Direction;
@@ -34,12 +34,18 @@ const READ_BYTES: usize = 8 * 1024 * 1024;
 /// Records that the background writer stores in a transaction, so that followers need not wait for the whole queue.
 const DRAIN_RECORDS: usize = 4_096;
 
+/// At most so many pages of the write-ahead log are copied into the file while an append waits.
+const PAGES_AT_ONCE: u32 = 256;
+
 /// The log of a single server, in `log.db`.
 ///
 /// Appends go through one connection, a batch in a transaction; reads have their own connections and never wait for
 /// an append. With [`Durability::Memory`] an append resolves at once and a writer in the background, started when
 /// there is something to store, empties a bounded queue; when the disk is full, appends are refused until the queue
 /// could be stored.
+///
+/// The write-ahead log is copied into the file in the background, by a connection of its own, beside further appends. Only
+/// the last pages, so few that nobody notices, are copied between two appends: so the write-ahead log comes to an end.
 ///
 /// Dropping a log loses nothing, but only [`SqliteLog::close`] waits until everything is on the disk.
 pub struct SqliteLog {
@@ -62,6 +68,11 @@ struct Shared {
     head: AtomicU64,
     stored: watch::Sender<Sequence>,
     readers: Arc<Pool>,
+    /// Guards the connection that copies the write-ahead log into the file, while it does. Taken after `writer` where both
+    /// are.
+    copier: Mutex<Option<Connection>>,
+    /// Whether copying failed the last time, which is told once.
+    copying_fails: AtomicBool,
     /// Guards the right to use the directory. Given back by closing, or after the connections are closed: fields are
     /// dropped in order.
     lock: Mutex<Option<Lock>>,
@@ -137,7 +148,10 @@ impl SqliteLog {
         let path = directory.join(Self::FILE);
         let connection = LOG.open(&path)?.connection;
         let start = || {
-            database::checkpoint_rarely(&connection)?;
+            match execution {
+                Execution::Inline => database::checkpoint_rarely(&connection)?,
+                Execution::Blocking => database::never_checkpoint(&connection)?,
+            }
             synchronise(&connection, durability)?;
             Ok((lineage(&connection)?, rows::last_sequence(&connection)?))
         };
@@ -162,6 +176,8 @@ impl SqliteLog {
             head: AtomicU64::new(last.get()),
             stored: watch::Sender::new(last),
             readers: Pool::new(&path, execution),
+            copier: Mutex::default(),
+            copying_fails: AtomicBool::new(false),
             path,
             lock: Mutex::new(Some(lock)),
         };
@@ -352,14 +368,65 @@ impl Shared {
         self.background.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append_now(&self, entries: Vec<Entry>) -> Result<Vec<Sequence>, Error> {
+    fn copier(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.copier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append_now(self: &Arc<Self>, entries: Vec<Entry>) -> Result<Vec<Sequence>, Error> {
         let mut writer = self.writer();
         let batch = number(writer.last, entries);
         let sequences: Vec<Sequence> = batch.iter().map(|(sequence, _)| *sequence).collect();
         writer.store(&self.path, &[batch])?;
         self.head.store(writer.last.get(), Ordering::Release);
         self.stored.send_replace(writer.last);
+        self.mind_journal(&writer);
         Ok(sequences)
+    }
+
+    /// Has the write-ahead log copied when it is long.
+    fn mind_journal(self: &Arc<Self>, writer: &Writer) {
+        if self.execution == Execution::Inline {
+            return;
+        }
+        let journal = match Journal::of(&writer.connection) {
+            Ok(journal) if !journal.is_long() => return,
+            Ok(journal) => journal,
+            Err(error) => return self.tell_of_copying(&Err(error)),
+        };
+        let Ok(copier) = self.copier.try_lock() else {
+            // It is being copied.
+            return;
+        };
+        if journal.left() <= PAGES_AT_ONCE || journal.is_far_too_long() {
+            self.tell_of_copying(&Journal::copy(&writer.connection).map(drop));
+        } else {
+            drop(copier);
+            self.start_copying();
+        }
+    }
+
+    /// Copies the write-ahead log in the background.
+    fn start_copying(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let mut background = self.background();
+        while background.try_join_next().is_some() {}
+        background.spawn_blocking(move || {
+            let Ok(mut copier) = shared.copier.try_lock() else {
+                return;
+            };
+            let outcome = copy_journal(&shared.path, &mut copier);
+            drop(copier);
+            shared.tell_of_copying(&outcome);
+        });
+    }
+
+    /// Nothing is lost where it fails: what is not copied is read from the write-ahead log, and the next append tries
+    /// again.
+    fn tell_of_copying(&self, outcome: &rusqlite::Result<()>) {
+        let failed_before = self.copying_fails.swap(outcome.is_err(), Ordering::AcqRel);
+        if let (Err(error), false) = (outcome, failed_before) {
+            tracing::warn!(path = %self.path.display(), %error, "the write-ahead log could not be copied into the log");
+        }
     }
 
     /// Takes a batch into the queue, and waits while there is no space.
@@ -429,7 +496,7 @@ impl Shared {
     }
 
     /// Stores what waits in the queue, until nothing does.
-    fn drain(&self) -> Result<(), Error> {
+    fn drain(self: &Arc<Self>) -> Result<(), Error> {
         let mut writer = self.writer();
         loop {
             let Some(batches) = self.queue().take() else {
@@ -447,13 +514,14 @@ impl Shared {
                 self.stored
                     .send_if_modified(|stored| std::mem::replace(stored, writer.last) < writer.last);
                 self.head.fetch_max(writer.last.get(), Ordering::AcqRel);
+                self.mind_journal(&writer);
             }
             self.drained.notify_waiters();
             outcome?;
         }
     }
 
-    fn erase_now(&self, sequences: &[Sequence]) -> Result<(), Error> {
+    fn erase_now(self: &Arc<Self>, sequences: &[Sequence]) -> Result<(), Error> {
         // What is still in the queue is erased like everything else: after it was stored.
         self.drain()?;
         let mut writer = self.writer();
@@ -461,6 +529,8 @@ impl Shared {
             erase(connection, sequences)
         })?;
         let durability = self.durability;
+        // Waits for who copies: two cannot.
+        let _copier = self.copier();
         let finish = || {
             checkpoint(&writer.connection)?;
             synchronise(&writer.connection, durability)
@@ -468,7 +538,7 @@ impl Shared {
         finish().map_err(|error| Error::from_sqlite(&self.path, "erase from", error))
     }
 
-    fn remove_now(&self, mut sequences: Vec<Sequence>) -> Result<(), Error> {
+    fn remove_now(self: &Arc<Self>, mut sequences: Vec<Sequence>) -> Result<(), Error> {
         self.drain()?;
         let mut writer = self.writer();
         // The end of the log says which sequence is the next one.
@@ -481,12 +551,13 @@ impl Shared {
             .map_err(|error| Error::from_sqlite(&self.path, "remove from", error))
     }
 
-    fn close_now(&self) -> Result<(), Error> {
+    fn close_now(self: &Arc<Self>) -> Result<(), Error> {
         // Refuses further batches before it stores the last ones, so that none slips in between.
         self.queue().flow = Flow::Closed;
         let drained = self.drain();
         let mut writer = self.writer();
         writer.state = State::Closed;
+        let _copier = self.copier();
         let finish = || {
             synchronise(&writer.connection, Durability::Fsync)?;
             checkpoint(&writer.connection)
@@ -569,12 +640,23 @@ fn number(mut last: Sequence, entries: Vec<Entry>) -> Batch {
 
 fn insert(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut insert = Insert::into(&transaction)?;
-    for (sequence, entry) in batches.iter().flatten() {
-        insert.entry(*sequence, entry)?;
-    }
-    drop(insert);
+    let entries: Vec<&(Sequence, Entry)> = batches.iter().flatten().collect();
+    rows::insert(&transaction, &entries)?;
     transaction.commit()
+}
+
+/// Copies the write-ahead log into the file, with a connection that is opened at the first time.
+fn copy_journal(path: &Path, copier: &mut Option<Connection>) -> rusqlite::Result<()> {
+    let connection = match copier {
+        Some(connection) => connection,
+        None => {
+            let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            // What is copied is on the disk before the write-ahead log is begun anew.
+            synchronise(&connection, Durability::Os)?;
+            copier.insert(connection)
+        }
+    };
+    Journal::copy(connection).map(drop)
 }
 
 fn erase(connection: &mut Connection, sequences: &[Sequence]) -> rusqlite::Result<()> {
@@ -650,6 +732,7 @@ fn length(row: &Row<'_>) -> rusqlite::Result<usize> {
 mod tests {
     use std::fs::OpenOptions;
 
+    use openagents_protocol::record::Body;
     use tempfile::TempDir;
 
     use super::*;
@@ -740,6 +823,36 @@ mod tests {
     #[tokio::test]
     async fn the_log_keeps_the_contract_with_memory() {
         keeps_the_contract(Durability::Memory).await;
+    }
+
+    #[tokio::test]
+    async fn a_write_ahead_log_is_copied_beside_appends_and_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(directory.path(), Durability::Os);
+        let large = Entry {
+            body: Body {
+                payload: serde_json::json!({"text": "x".repeat(256 * 1024)}).into(),
+                ..Body::empty()
+            },
+            ..entry(1)
+        };
+        let journal = || Journal::of(&log.shared.writer().connection).unwrap();
+        let (mut appended, mut longest) = (0, journal());
+        while longest.pages <= journal().pages {
+            longest = journal();
+            assert!(!longest.is_far_too_long(), "{longest:?}");
+            log.append(vec![large.clone()]).await.unwrap();
+            appended += 1;
+        }
+        assert!(longest.is_long());
+        assert_eq!(log.head(), Sequence::new(appended));
+        log.close().await.unwrap();
+        drop(log);
+        let log = open(directory.path(), Durability::Os);
+        for sequence in [1, appended / 2, appended].map(Sequence::new) {
+            let record = log.read_at(vec![sequence]).await.unwrap().pop().unwrap();
+            assert_eq!(record.body.as_ref(), Some(&large.body));
+        }
     }
 
     #[test]

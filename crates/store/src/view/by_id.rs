@@ -64,7 +64,7 @@ fn bind(statement: &mut Statement<'_>, before: usize, event: &Indexed) -> rusqli
     statement.raw_bind_parameter(before + 2, to_integer(event.sequence))?;
     statement.raw_bind_parameter(before + 3, event.source.as_str())?;
     statement.raw_bind_parameter(before + 4, event.digest.as_bytes().as_slice())?;
-    statement.raw_bind_parameter(before + 5, event.destination.to_string())?;
+    statement.raw_bind_parameter(before + 5, event.destination.written())?;
     statement.raw_bind_parameter(before + 6, event.thread.as_ref().map(AsRef::<str>::as_ref))?;
     statement.raw_bind_parameter(before + 7, event.kind.stored())?;
     statement.raw_bind_parameter(before + 8, event.titled)?;
