@@ -282,7 +282,7 @@ impl Writer {
         let mut entries: Vec<Entry> = Vec::with_capacity(batch.len());
         let mut pending = Vec::with_capacity(batch.len());
         // Repetitions within the batch are answered after the commit, with the sequence of the first.
-        let mut in_batch: HashMap<EventId, usize> = HashMap::new();
+        let mut in_batch: HashMap<EventId, usize> = HashMap::with_capacity(batch.len());
         let mut provisional = self.inner.log.head();
         let mut ephemeral = Vec::new();
         let mut repeated = Vec::new();
