@@ -452,19 +452,14 @@ fn message_payload(entries: &RawObject<'_>, content: &RawValue, written: &Json) 
         let kept = entries.0.iter().filter(|(key, _)| is_kept(key));
         std::iter::once((Cow::Borrowed("content"), content)).chain(kept.cloned())
     };
-    let same = |((key, value), (own, written)): (&(Cow<'_, str>, &RawValue), (Cow<'_, str>, &RawValue))| {
-        *key == own && value.get() == written.get()
-    };
-    // Two quotes, a colon and a comma or brace for each entry: nothing else stands in it.
-    let length: usize = 1 + entries
+    // Two quotes, a colon and a comma or brace for each entry: where its length is that, nothing else stands in it.
+    let length = 1 + entries
         .0
         .iter()
         .map(|(key, value)| 4 + key.len() + value.get().len())
         .sum::<usize>();
-    if length == written.as_str().len()
-        && all().count() == entries.0.len()
-        && entries.0.iter().zip(all()).all(same)
-    {
+    let here = entries.0.iter().map(|(key, value)| (key.clone(), value.get()));
+    if length == written.as_str().len() && all().map(|(key, value)| (key, value.get())).eq(here) {
         return written.clone();
     }
     Json::of(&RawObject(all().collect()))
@@ -562,6 +557,26 @@ mod tests {
             draft.body.payload.as_str(),
             r#"{"content":{"text":"hello"},"mood":1}"#
         );
+    }
+
+    #[test]
+    fn a_message_is_stored_without_blanks_and_with_each_key_as_it_is_read() {
+        let check = |written: &str, stored: &str| {
+            let event = Event::new("channel.message.posted").to("channel:general");
+            let payload = written.parse().unwrap();
+            let draft = Draft::parse(Event { payload, ..event }).unwrap();
+            assert_eq!(draft.body.payload.as_str(), stored);
+        };
+        let plain = r#"{"content":{"text":"a b"},"mood":[1, 2]}"#;
+        check(plain, plain);
+        check(r#"{"content":{"text":"a b"}, "mood":[1, 2]}"#, plain);
+        check(r#"{"mood":[1, 2],"content":{"text":"a b"}}"#, plain);
+        check(r#"{"content":{"text":"a b"},"m\u006fod":[1, 2]}"#, plain);
+        check(
+            r#"{"content":{"text":"a b"},"mood":[1, 2],"sender_id":"mallory"}"#,
+            plain,
+        );
+        check(r#"{"content":"a b","mood":[1, 2]}"#, plain);
     }
 
     #[test]

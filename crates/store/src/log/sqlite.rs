@@ -647,14 +647,13 @@ fn insert(connection: &mut Connection, batches: &[Batch]) -> rusqlite::Result<()
 
 /// Copies the write-ahead log into the file, with a connection that is opened at the first time.
 fn copy_journal(path: &Path, copier: &mut Option<Connection>) -> rusqlite::Result<()> {
-    let connection = match copier {
-        Some(connection) => connection,
-        None => {
-            let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // What is copied is on the disk before the write-ahead log is begun anew.
-            synchronise(&connection, Durability::Os)?;
-            copier.insert(connection)
-        }
+    let connection = if let Some(connection) = copier {
+        connection
+    } else {
+        let connection = database::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // What is copied is on the disk before the write-ahead log is begun anew.
+        synchronise(&connection, Durability::Os)?;
+        copier.insert(connection)
     };
     Journal::copy(connection).map(drop)
 }
