@@ -839,7 +839,6 @@ mod tests {
         let (mut appended, mut longest) = (0, journal());
         while longest.pages <= journal().pages {
             longest = journal();
-            assert!(!longest.is_far_too_long(), "{longest:?}");
             log.append(vec![large.clone()]).await.unwrap();
             appended += 1;
         }
