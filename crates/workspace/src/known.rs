@@ -209,20 +209,23 @@ mod tests {
     #[test]
     fn an_id_that_came_again_is_known_until_the_view_has_it_anew() {
         let mut ids = KnownIds::new(0);
-        let held = EventId::new();
-        ids.insert(held.clone(), known(1), Sequence::ZERO);
-        // It is released, which the view lacks while many others come.
-        ids.insert(held.clone(), known(2), Sequence::new(1));
+        let released = EventId::new();
+        ids.insert(released.clone(), known(1), Sequence::ZERO);
+        // It was held and comes anew, which the view lacks while many others come.
+        ids.insert(released.clone(), known(2), Sequence::new(1));
         for sequence in 3..KEPT as u64 + 100 {
             ids.insert(EventId::new(), known(sequence), Sequence::new(1));
         }
-        assert_eq!(ids.get(&held).map(|known| known.sequence), Some(Sequence::new(2)));
+        assert_eq!(
+            ids.get(&released).map(|known| known.sequence),
+            Some(Sequence::new(2))
+        );
         // Now the view has everything.
         let head = KEPT as u64 + 100;
         for sequence in head..head + 2 * KEPT as u64 {
             ids.insert(EventId::new(), known(sequence), Sequence::MAX);
         }
-        assert!(ids.get(&held).is_none() && ids.is_uncertain(&held));
+        assert!(ids.get(&released).is_none() && ids.is_uncertain(&released));
         assert!(ids.order.len() <= KEPT);
     }
 
